@@ -1,0 +1,1 @@
+"""What the runtime costs, measured: see benchmarks/README.md."""

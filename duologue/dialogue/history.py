@@ -1,0 +1,189 @@
+"""A dialogue's durable state, made from its log: one function applies a record, at loading and when it is new."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from duologue.messages import Message, MessageId, MessageStatus, Role, Tier, TurnId, Usage
+from duologue.providers.port import PromptMessage
+from duologue.store.port import (
+    AnswerExtended,
+    AttemptBegan,
+    MessageQueued,
+    MessageSuperseded,
+    Record,
+    TurnClosed,
+    TurnOpened,
+    TurnOutcome,
+)
+
+__all__ = ["OpenTurn", "QueuedTurn", "History", "PREVIEW_LENGTH"]
+
+PREVIEW_LENGTH = 120
+"""Code points of a message that a list of dialogues shows."""
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """A turn that the log opened and did not close, as far as its checkpoints tell."""
+
+    turn_id: TurnId
+    message_ids: tuple[MessageId, ...]
+    attempt: int = 0
+    text: str = ""
+    model: str | None = None
+    tier: Tier | None = None
+
+
+@dataclass(slots=True)
+class QueuedTurn:
+    """Accepted messages that one later turn will answer."""
+
+    turn_id: TurnId
+    message_ids: list[MessageId] = field(default_factory=list)
+
+
+class History:
+    """Messages in the order of the log, superseded ones among them, and what is open."""
+
+    __slots__ = ("_by_client_id", "_index", "_usage", "log_index", "messages", "open_turn", "queued")
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        """Grows only; a message's place never changes, so it serves as a cursor."""
+        self._index: dict[MessageId, int] = {}
+        self._by_client_id: dict[str, MessageId] = {}
+        self.open_turn: OpenTurn | None = None
+        self.queued: list[QueuedTurn] = []
+        """Turns to come, in the order that their first messages came."""
+        self.log_index = 0
+        """Index of the last record that was applied."""
+        self._usage = Usage(0, 0)
+
+    # ── applying records ────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, record: Record) -> None:
+        """Take the next record of the log."""
+        self.log_index += 1
+        match record:
+            case TurnOpened():
+                for message in record.messages:
+                    self._add(message)
+                self.queued = [turn for turn in self.queued if turn.turn_id != record.turn_id]
+                self.open_turn = OpenTurn(record.turn_id, record.message_ids)
+            case MessageQueued():
+                self._add(record.message)
+                self._enqueue(record.message)
+            case MessageSuperseded():
+                self._supersede(record.message_id)
+            case AttemptBegan():
+                self._open(record.turn_id).attempt = record.attempt
+            case AnswerExtended():
+                self._extend(record)
+            case TurnClosed():
+                self._close(record)
+
+    def _add(self, message: Message) -> None:
+        self._index[message.id] = len(self.messages)
+        self.messages.append(message)
+        if message.client_message_id is not None:
+            self._by_client_id[message.client_message_id] = message.id
+
+    def _enqueue(self, message: Message) -> None:
+        for turn in self.queued:
+            if turn.turn_id == message.turn_id:
+                turn.message_ids.append(message.id)
+                return
+        self.queued.append(QueuedTurn(message.turn_id, [message.id]))
+
+    def _supersede(self, message_id: MessageId) -> None:
+        place = self._index[message_id]
+        self.messages[place] = replace(self.messages[place], status=MessageStatus.SUPERSEDED)
+
+    def _open(self, turn_id: TurnId) -> OpenTurn:
+        assert self.open_turn is not None and self.open_turn.turn_id == turn_id, "a record for a turn not open"
+        return self.open_turn
+
+    def _extend(self, record: AnswerExtended) -> None:
+        turn = self._open(record.turn_id)
+        turn.text = turn.text[: record.offset] + record.text
+        turn.attempt, turn.model, turn.tier = record.attempt, record.model, record.tier
+
+    def _close(self, record: TurnClosed) -> None:
+        self._open(record.turn_id)
+        self.open_turn = None
+        answer = record.answer
+        if answer is None:
+            return
+        self._add(answer)
+        if answer.usage is not None:
+            self._usage = Usage(
+                (self._usage.input_tokens or 0) + (answer.usage.input_tokens or 0),
+                (self._usage.output_tokens or 0) + (answer.usage.output_tokens or 0),
+            )
+
+    # ── asking ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def find(self, message_id: MessageId) -> Message | None:
+        """The message of this name, whatever its status."""
+        place = self._index.get(message_id)
+        return None if place is None else self.messages[place]
+
+    def find_by_client_id(self, client_message_id: str) -> Message | None:
+        """The message that was accepted under the sender's own name for it."""
+        message_id = self._by_client_id.get(client_message_id)
+        return None if message_id is None else self.find(message_id)
+
+    @property
+    def usage(self) -> Usage:
+        """Sum of what the providers told for the answers in the log, superseded ones too: they were paid for."""
+        return self._usage
+
+    def last_question(self) -> Message | None:
+        """The last user message that stands."""
+        return next((m for m in self._standing_backwards() if m.role is Role.USER), None)
+
+    def answers_to(self, turn_id: TurnId) -> Sequence[Message]:
+        """The assistant messages of a turn that stand: at most one."""
+        return [m for m in self._standing_backwards() if m.turn_id == turn_id and m.role is Role.ASSISTANT]
+
+    def standing_after(self, message_id: MessageId) -> Sequence[Message]:
+        """All later messages that stand, in order."""
+        place = self._index[message_id]
+        return [m for m in self.messages[place + 1 :] if m.status is not MessageStatus.SUPERSEDED]
+
+    def _standing_backwards(self) -> Iterator[Message]:
+        return (m for m in reversed(self.messages) if m.status is not MessageStatus.SUPERSEDED)
+
+    def page(self, before: int | None, limit: int) -> tuple[Sequence[Message], int | None]:
+        """At most `limit` messages in order that come before place `before` (`None`: the end), and the next cursor."""
+        end = len(self.messages) if before is None else min(before, len(self.messages))
+        start = max(0, end - limit)
+        return self.messages[start:end], start or None
+
+    def prompt(self, system_prompt: str | None) -> list[PromptMessage]:
+        """What a model is to read: the system prompt and all messages that stand and have an answer or need one.
+
+        Messages that wait in the queue are not shown before their turn.
+        """
+        waiting = {message_id for turn in self.queued for message_id in turn.message_ids}
+        prompt = [] if system_prompt is None else [PromptMessage(Role.SYSTEM, system_prompt)]
+        prompt.extend(
+            PromptMessage(message.role, message.content)
+            for message in self.messages
+            if message.status is not MessageStatus.SUPERSEDED and message.id not in waiting
+        )
+        return prompt
+
+    def preview(self) -> str:
+        """First words of the last message, on one line."""
+        return preview_of(self.messages[-1].content) if self.messages else ""
+
+
+def preview_of(content: str) -> str:
+    """First words of a message on one line, at most `PREVIEW_LENGTH` code points."""
+    return " ".join(content[: 2 * PREVIEW_LENGTH].split())[:PREVIEW_LENGTH]
+
+
+def outcome_status(outcome: TurnOutcome) -> MessageStatus:
+    """What an answer is called that a turn of this outcome leaves."""
+    return MessageStatus.COMPLETE if outcome is TurnOutcome.COMPLETED else MessageStatus.PARTIAL
