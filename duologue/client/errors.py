@@ -1,4 +1,4 @@
-"""What can go wrong on the client's side of the wire. Errors that the server answers are those of `duologue.errors`."""
+"""What can go wrong on the client's side of the wire. What the server answers is in `duologue.errors`."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ __all__ = ["ConnectionFailed", "ConnectionClosed", "NumberingBroken", "RemoteErr
 
 
 class ConnectionFailed(DuologueError):
-    """The server could not be reached, or the connection broke before a command that can't be repeated was answered.
+    """No connection, or one that broke before a command that can't be repeated was answered.
 
     In the second case the command may or may not have been done; the message says which case it is.
     """
@@ -84,7 +84,7 @@ _CLASSES: Final[Mapping[str, type[DuologueError]]] = {
 
 
 def error_from_wire(wire: Mapping[str, Any]) -> DuologueError:
-    """The exception for `{"code", "message", "retryable"}`, the same class that an embedded runtime would raise."""
+    """The exception for `{"code", "message", "retryable"}`: the class that an embedded runtime raises."""
     code = str(wire.get("code", "internal"))
     message = str(wire.get("message", code))
     if code == ProviderFailed.code:

@@ -1,4 +1,4 @@
-"""What the client decides, without I/O: how long to wait, whether to come back, and whether a number is right."""
+"""What the client decides, without I/O: how long to wait, whether to come back, if a number is right."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ class Numbering:
         Raises:
             NumberingBroken: It is not the next one. The position stays where it was.
         """
-        if event["event"] in _UNNUMBERED:
+        if event["event"] in _UNNUMBERED or "seq" not in event:
             return
         epoch, seq = Epoch(event["epoch"]), int(event["seq"])
         if event["event"] != "dialogue.snapshot":

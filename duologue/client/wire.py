@@ -18,7 +18,7 @@ Frame = dict[str, Any]
 SUBPROTOCOLS: Final[dict[Format, str]] = {"json": "duologue.v1.json", "msgpack": "duologue.v1.msgpack"}
 
 FRAME_BYTES_MAX: Final = 65_536
-"""Longest command that a server takes. Checked here as well, so that a long one is an error and not a lost socket."""
+"""Longest command that a server takes. Checked here too: a long one is an error and not a lost socket."""
 
 _SOCKET_PATH: Final = "/v1/socket"
 
@@ -58,7 +58,7 @@ def decode(data: str | bytes, wire_format: Format) -> Frame:
 
 
 def socket_url(url: str) -> str:
-    """The socket's address, from itself or from the server's HTTP address (`http://127.0.0.1:8400`, or under a path).
+    """The socket's address, from itself or from the server's HTTP address (which may have a path).
 
     Raises:
         BadRequest: Neither `ws`, `wss`, `http` nor `https`, or no host.
