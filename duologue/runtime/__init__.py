@@ -1,1 +1,90 @@
-""""""
+"""The actor kernel: GenServer, Supervisor and Registry for asyncio, on the standard library alone.
+
+See docs/actors.md for the tour, and for what differs from OTP.
+"""
+
+from duologue.runtime.actor import Actor, Overflow
+from duologue.runtime.children import BRUTAL_KILL, INFINITY, ChildSpec, ChildType, Restart, Shutdown
+from duologue.runtime.context import ActorContext
+from duologue.runtime.dynamic import DynamicSupervisor
+from duologue.runtime.exits import IGNORED, KILLED, NOCONNECTION, NOPROC, NORMAL, SHUTDOWN, ExitReason
+from duologue.runtime.failures import (
+    ActorDied,
+    AlreadyRegistered,
+    BadChildSpec,
+    CallingSelf,
+    ChildError,
+    Ignore,
+    MailboxOverflow,
+    NoProc,
+    StartFailed,
+    StartIgnored,
+    SystemStopped,
+    UnhandledRequest,
+)
+from duologue.runtime.links import Down, Exit, MonitorRef
+from duologue.runtime.ref import CALL_TIMEOUT, Ref
+from duologue.runtime.registry import Registry
+from duologue.runtime.requests import Outcome, ReplyTo, Request
+from duologue.runtime.restart import RestartWindow
+from duologue.runtime.results import NO_REPLY, Continue, NoReply, Refuse, Reply, Stop
+from duologue.runtime.system import ActorSystem, Statistics
+from duologue.runtime.tasks import OwnedTask, TaskDone
+
+__all__ = [
+    # What an actor's author writes and returns
+    "Actor",
+    "ActorContext",
+    "Request",
+    "ReplyTo",
+    "Reply",
+    "NO_REPLY",
+    "NoReply",
+    "Refuse",
+    "Continue",
+    "Stop",
+    "Ignore",
+    "Overflow",
+    # What callers hold
+    "Ref",
+    "Outcome",
+    "CALL_TIMEOUT",
+    # What comes as an info
+    "Down",
+    "Exit",
+    "TaskDone",
+    "MonitorRef",
+    "OwnedTask",
+    # Why actors end
+    "ExitReason",
+    "NORMAL",
+    "SHUTDOWN",
+    "KILLED",
+    "NOPROC",
+    "NOCONNECTION",
+    "IGNORED",
+    # The system, names and supervisors
+    "ActorSystem",
+    "Statistics",
+    "Registry",
+    "DynamicSupervisor",
+    "ChildSpec",
+    "ChildType",
+    "Restart",
+    "Shutdown",
+    "BRUTAL_KILL",
+    "INFINITY",
+    "RestartWindow",
+    # Errors
+    "ActorDied",
+    "NoProc",
+    "CallingSelf",
+    "MailboxOverflow",
+    "StartFailed",
+    "StartIgnored",
+    "AlreadyRegistered",
+    "BadChildSpec",
+    "ChildError",
+    "UnhandledRequest",
+    "SystemStopped",
+]

@@ -1,0 +1,112 @@
+"""What an actor's author writes."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from duologue.runtime.exits import ExitReason
+from duologue.runtime.failures import UnhandledRequest
+from duologue.runtime.reports import report_stray
+from duologue.runtime.requests import ReplyTo, Request
+
+if TYPE_CHECKING:
+    from duologue.runtime.context import ActorContext
+
+__all__ = ["Actor", "Overflow"]
+
+
+class Overflow(Enum):
+    """What a full mailbox does with a cast or an info. A call is refused with `MailboxOverflow` in each case.
+
+    The kernel's own messages (`Exit`, `Down`, `TaskDone`, timers) are never dropped and do not overflow.
+    """
+
+    DROP_NEWEST = "drop newest"
+    """The message is lost, and counted."""
+    DROP_OLDEST = "drop oldest"
+    """The oldest waiting cast or info is lost, and counted."""
+    STOP = "stop"
+    """The actor ends with the reason `overflow`."""
+
+
+class Actor:
+    """One instance is one life. Derive from it, with `__slots__`, and override what you need.
+
+    Callbacks of one actor never overlap. One that is a plain function runs inside the actor's turn on the loop
+    and must not block; one that is `async def` runs in a task of its own while the mailbox waits. An
+    exception from any callback ends the actor: its supervisor decides what happens then. To answer a
+    request with an error and go on, return `Refuse(error)`, or `reply_to.fail(error)` and `NO_REPLY`.
+    """
+
+    __slots__ = ("ctx",)
+
+    ctx: "ActorContext"
+    """The actor's side of the kernel; set before `init`, and valid as long as the actor lives."""
+
+    mailbox_max: ClassVar[int | None] = None
+    """Most messages that may wait; `None`: no bound."""
+    overflow: ClassVar[Overflow] = Overflow.DROP_NEWEST
+    """What happens to a message beyond `mailbox_max`."""
+    traps_exits: ClassVar[bool] = False
+    """What `ctx.trap_exits` is at birth, before `init` could set it."""
+
+    def init(self) -> Any:
+        """Get ready. May be `async`; no message is handled before it has returned.
+
+        Returns:
+            Nothing, `Continue`, `Refuse(error)` or `Stop(reason)`.
+
+        Raises:
+            Ignore: The actor does not want to run; it ends with `IGNORED` and nothing is reported.
+            Exception: The start failed. `terminate` is not run.
+        """
+
+    def handle_continue(self, argument: Any) -> Any:
+        """Go on after a callback that returned `Continue(argument)`, before any message. May be `async`.
+
+        Returns:
+            Nothing, `Continue` or `Stop`.
+        """
+        raise UnhandledRequest(f"{type(self).__name__} has no handle_continue for {type(argument).__name__}")
+
+    def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:
+        """Answer a request. May be `async`.
+
+        Returns:
+            The answer; or `NO_REPLY` when it comes later, or came already, through `reply_to`; or `Refuse`,
+            `Reply`, `Stop`, or `Continue` (which answers nothing yet).
+        """
+        raise UnhandledRequest(f"{type(self).__name__} has no handle_call for {type(request).__name__}")
+
+    def handle_cast(self, message: Any) -> Any:
+        """Take a message that is not answered. May be `async`.
+
+        Returns:
+            Nothing, `Continue` or `Stop`.
+        """
+        raise UnhandledRequest(f"{type(self).__name__} has no handle_cast for {type(message).__name__}")
+
+    def handle_info(self, message: Any) -> Any:
+        """Take a message of the outside world or the kernel: `Down`, `Exit`, `TaskDone`, a timer's message.
+
+        May be `async`. The default reports a stray message and goes on.
+
+        Returns:
+            Nothing, `Continue` or `Stop`.
+        """
+        report_stray(self.ctx.ref.name, message)
+
+    def terminate(self, reason: ExitReason) -> Any:
+        """Clean up. May be `async`; messages are not handled any more.
+
+        Run when a callback returned `Stop` or raised, when `stop` was called, and, if the actor traps exits,
+        when its parent asked it to end. Not run when it is killed, when it does not trap exits and a
+        signal ends it, and when `init` failed. An exception here replaces the reason.
+        """
+
+    def describe(self) -> Mapping[str, object]:
+        """The state for crash reports and introspection, with everything private left out.
+
+        The default shows nothing. A failure in it is tolerated.
+        """
+        return {}

@@ -1,0 +1,173 @@
+"""A supervisor of any number of children that come and go."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from duologue.errors import TooMany
+from duologue.runtime.actor import Actor
+from duologue.runtime.children import ChildSpec, Restart
+from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
+from duologue.runtime.failures import ChildError, NoProc
+from duologue.runtime.links import Exit
+from duologue.runtime.process import Process, local
+from duologue.runtime.ref import Ref
+from duologue.runtime.reports import report_child, report_stray
+from duologue.runtime.restart import RestartWindow
+from duologue.runtime.stopping import stop_children
+
+__all__ = ["DynamicSupervisor"]
+
+
+class _Child:
+    """What is kept of a running child. Of a temporary one, nothing that could start it."""
+
+    __slots__ = ("handshake", "id", "patience", "restarts", "spec")
+
+    def __init__(self, spec: ChildSpec, restarts: int) -> None:
+        self.id = spec.id
+        self.patience = spec.patience
+        self.spec = None if spec.restart is Restart.TEMPORARY else spec
+        self.restarts = restarts
+        self.handshake = False  # its starter waits for init, and decides what a failure means
+
+
+@dataclass(frozen=True, slots=True)
+class _TryAgain:
+    """Info to itself: a restart failed before there was an actor. Through the mailbox, so that others get in."""
+
+    spec: ChildSpec
+    restarts: int
+    reason: ExitReason
+
+
+class DynamicSupervisor(Actor):
+    """Starts children on demand; each is restarted, or not, by its own specification, and known by its ref.
+
+    The object is both the actor and its handle: start it (as a child of a supervisor, or with
+    `system.spawn`) and call the methods below. Starting does not go through its mailbox, so a child
+    whose `init` is slow holds nobody up. All children together share one restart window; when it is exceeded the
+    supervisor ends its children and itself with `SHUTDOWN`, and its own supervisor decides.
+
+    Args:
+        max_children: Most children at once, those being restarted included; `None`: no bound.
+        intensity: Restarts allowed within `period`; a failed attempt counts as one.
+        period: Seconds.
+    """
+
+    __slots__ = ("_children", "_max", "_restarting", "_window")
+
+    traps_exits = True
+
+    def __init__(self, *, max_children: int | None = None, intensity: int = 3, period: float = 5.0) -> None:
+        self._children: dict[Ref[Any], _Child] = {}
+        self._max = max_children
+        self._restarting = 0  # children between two attempts; they count as children
+        self._window = RestartWindow(intensity, period)
+
+    # For everybody in the same loop.
+
+    def start_child_nowait(self, spec: ChildSpec) -> Ref[Any]:
+        """Start a child and return at once; its `init` runs in the loop's next turn.
+
+        A failing `init` shows as the child's end, and counts as such.
+
+        Raises:
+            TooMany: There are `max_children`. Nothing was started.
+            NoProc: The supervisor does not run.
+            AlreadyRegistered: The specification's name is taken.
+            Exception: Whatever `spec.start` raises.
+        """
+        me = self._process()
+        if self._max is not None and len(self) >= self._max:
+            raise TooMany(f"supervisor {me.name} has {self._max} children, as many as it may")
+        return self._start(me, spec, 0, None)
+
+    async def start_child(self, spec: ChildSpec) -> Ref[Any]:
+        """Start a child and wait until its `init` has succeeded. Errors as for `start_child_nowait`.
+
+        Raises:
+            StartIgnored: Its `init` raised `Ignore`.
+            StartFailed: Its first `init` failed, or took more than `start_timeout`. A permanent or transient child is
+                not started again for this.
+        """
+        ref = self.start_child_nowait(spec)
+        self._children[ref].handshake = True
+        await ref.wait_started()
+        return ref
+
+    async def terminate_child(self, ref: Ref[Any]) -> None:
+        """End a child, by its specification's `shutdown`, and wait for its end. It is not started again.
+
+        Raises:
+            ChildError: `not_found`.
+        """
+        child = self._children.pop(ref, None)
+        if child is None:
+            raise ChildError(ref.name, "not_found")
+        await self._stop_all({ref: child})
+
+    def children(self) -> list[Ref[Any]]:
+        """The children that run, in the order of their starts."""
+        return list(self._children)
+
+    def __len__(self) -> int:
+        return len(self._children) + self._restarting
+
+    # Callbacks.
+
+    def handle_info(self, message: Any) -> Any:
+        if isinstance(message, Exit):
+            child = self._children.pop(message.ref, None) if message.ref is not None else None
+            if child is not None and message.ref is not None:
+                self._ended(local(message.ref), child, message.reason)
+        elif isinstance(message, _TryAgain):
+            self._restarting -= 1
+            self._restart(message.spec, message.restarts, message.reason)
+        else:
+            report_stray(self.ctx.ref.name, message)
+
+    async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002
+        children, self._children = self._children, {}
+        await self._stop_all(children)
+
+    # Its own.
+
+    def _process(self) -> Process:
+        ctx = getattr(self, "ctx", None)
+        if ctx is None or not ctx.ref.alive:
+            raise NoProc(type(self).__name__)
+        return local(ctx.ref)
+
+    def _start(self, me: Process, spec: ChildSpec, restarts: int, last: ExitReason | None) -> Ref[Any]:
+        ref = me.system.spawn(spec.start(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
+        if restarts:
+            assert last is not None
+            local(ref).past = (restarts, last)
+            me.system.telemetry.actor_restarted(actor=local(ref).kind.__name__)
+        self._children[ref] = _Child(spec, restarts)
+        return ref
+
+    def _ended(self, process: Process, child: _Child, reason: ExitReason) -> None:
+        spec = child.spec
+        if not reason.clean:
+            report_child(self.ctx.ref.name, child.id, reason, "ended")
+        never_started = process.starters is not None
+        if spec is None or (never_started and (child.handshake or reason == IGNORED)):
+            return
+        if spec.restart.wanted(reason):
+            self._restart(spec, child.restarts + 1, reason)
+
+    def _restart(self, spec: ChildSpec, restarts: int, reason: ExitReason) -> None:
+        me = self._process()
+        if not self._window.allow(self.ctx.now()):
+            report_child(me.name, spec.id, reason, "ended too often")
+            self.ctx.stop(SHUTDOWN)
+            return
+        try:
+            self._start(me, spec, restarts, reason)
+        except Exception as error:  # noqa: BLE001 - a failed attempt is an attempt, and counts
+            self._restarting += 1
+            self.ctx.ref.info(_TryAgain(spec, restarts + 1, ExitReason.of(error)))
+
+    async def _stop_all(self, children: dict[Ref[Any], _Child]) -> None:
+        await stop_children(self._process(), {local(ref): child.patience for ref, child in children.items()})

@@ -1,0 +1,243 @@
+"""The sending side of an actor: everything that puts a message into its queue.
+
+An idle actor has no queue. The first message makes one and asks the loop for one turn (`_drain`); all that
+comes until the queue is empty again only appends.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from duologue.errors import CallTimeout
+from duologue.runtime.actor import Actor, Overflow
+from duologue.runtime.exits import NORMAL, ExitReason
+from duologue.runtime.failures import CallingSelf, MailboxOverflow, NoProc
+from duologue.runtime.ref import CALL_TIMEOUT, Ref
+from duologue.runtime.requests import CallbackReply, FutureReply, Outcome, Request
+
+if TYPE_CHECKING:
+    from duologue.runtime.system import ActorSystem
+
+__all__ = ["Mailbox", "Entry", "CALL", "CAST", "INFO", "CONTINUE", "EXIT", "STOP"]
+
+R = TypeVar("R")
+
+Entry = tuple[int, Any, Any]
+"""Kind, message, and what belongs to the kind: see below."""
+
+CALL = 0  # request, the ReplyTo
+CAST = 1  # message, None
+INFO = 2  # message, None or a token whose `claim()` tells whether it is still wanted
+CONTINUE = 3  # argument, None
+EXIT = 4  # reason, the sender or None: for an actor that traps exits
+STOP = 5  # reason, None: asked to, or by the parent's exit signal
+
+
+class Mailbox(Ref[Any]):
+    """A queue with one reader, which is woken through the loop and never runs in a sender's stack."""
+
+    __slots__ = ("_armed", "_limit", "_queue", "_step", "actor", "context", "system")
+
+    def __init__(self, system: "ActorSystem", actor: Actor) -> None:
+        self.system = system
+        self.actor: Actor | None = actor  # None once it has ended
+        self.context = Context()  # its own: what a handler sets in a context variable stays with the actor
+        self._queue: deque[Entry] | None = None  # there exactly while _armed
+        self._armed = False  # the reader is to run, runs, or waits for a handler's task
+        self._step: asyncio.Task[Any] | None = None  # of the async callback that is under way
+        self._limit = actor.mailbox_max
+
+    @abstractmethod
+    def _drain(self) -> None:
+        """Handle what waits, for a bounded time."""
+
+    @property
+    def alive(self) -> bool:
+        return self.actor is not None
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self._queue) if self._queue is not None else 0
+
+    def call(self, request: Request[R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
+        system = self.system
+        future: asyncio.Future[R] = system.loop.create_future()
+        queue = self._queue
+        if queue is None:
+            if self.actor is None:
+                future.set_exception(NoProc(self.name))
+                return future
+            queue = self._wake()
+        elif self._limit is not None and len(queue) >= self._limit:
+            future.set_exception(self._refusal())
+            return future
+        elif self._step is not None and self._step is asyncio.current_task():
+            future.set_exception(CallingSelf(f"actor {self.name} calls itself"))
+            return future
+        bucket = None if timeout is None else system.deadlines.bucket(timeout)
+        queue.append((CALL, request, FutureReply(self, future, bucket)))
+        return future
+
+    def call_nowait(
+        self,
+        request: Request[R],
+        on_reply: Callable[[Outcome[R]], None],
+        timeout: float | None = CALL_TIMEOUT,
+    ) -> None:
+        queue = self._queue
+        refusal: Exception | None = None
+        if queue is None:
+            if self.actor is None:
+                refusal = NoProc(self.name)
+            else:
+                queue = self._wake()
+        elif self._limit is not None and len(queue) >= self._limit:
+            refusal = self._refusal()
+        if refusal is not None or queue is None:
+            reply_to = CallbackReply[R](self, on_reply, None)
+            self.system.call_soon(reply_to.fail, refusal)
+            return
+        bucket = None if timeout is None else self.system.deadlines.bucket(timeout)
+        queue.append((CALL, request, CallbackReply(self, on_reply, bucket)))
+
+    def cast(self, message: object) -> None:
+        queue = self._queue
+        if queue is None:
+            if self.actor is None:
+                return
+            queue = self._wake()
+        elif self._limit is not None and len(queue) >= self._limit and not self._made_room(queue):
+            return
+        queue.append((CAST, message, None))
+
+    def info(self, message: object) -> None:
+        queue = self._queue
+        if queue is None:
+            if self.actor is None:
+                return
+            queue = self._wake()
+        elif self._limit is not None and len(queue) >= self._limit and not self._made_room(queue):
+            return
+        queue.append((INFO, message, None))
+
+    def stop(
+        self, reason: ExitReason = NORMAL, timeout: float | None = CALL_TIMEOUT
+    ) -> "asyncio.Future[ExitReason]":
+        future: asyncio.Future[ExitReason] = self.system.loop.create_future()
+        if self.actor is None:
+            future.set_exception(NoProc(self.name))
+        elif self._step is not None and self._step is asyncio.current_task():
+            future.set_exception(CallingSelf(f"actor {self.name} waits for its own end"))
+        else:
+            self.post(STOP, reason, None)
+            self.on_end(
+                _Waiter(future, None if timeout is None else self.system.deadlines.bucket(timeout)).ended
+            )
+        return future
+
+    async def wait(self) -> ExitReason:
+        reason = self.exit_reason
+        if reason is not None:
+            return reason
+        if self._step is not None and self._step is asyncio.current_task():
+            raise CallingSelf(f"actor {self.name} waits for its own end")
+        future: asyncio.Future[ExitReason] = self.system.loop.create_future()
+        waiter = _Waiter(future, None)
+        self.on_end(waiter.ended)
+        try:
+            return await future
+        finally:
+            self.forget_on_end(waiter.ended)
+
+    def post(self, kind: int, message: Any, extra: Any) -> None:
+        """Append an entry whatever the bound (kernel). Lost when the actor has ended."""
+        queue = self._queue
+        if queue is None:
+            if self.actor is None:
+                return
+            queue = self._wake()
+        queue.append((kind, message, extra))
+
+    def post_first(self, kind: int, message: Any) -> None:
+        """Put an entry before all that waits (kernel)."""
+        queue = self._queue
+        if queue is None:
+            if self.actor is None:
+                return
+            queue = self._wake()
+        queue.appendleft((kind, message, None))
+
+    def post_info(self, message: object, token: Any) -> None:
+        """Append one of the kernel's infos."""
+        self.post(INFO, message, token)
+
+    def forget_exit(self, sender: Ref[Any]) -> None:
+        """Take waiting exit signals of `sender` out (kernel)."""
+        queue = self._queue
+        if queue is not None and any(kind == EXIT and extra is sender for kind, _, extra in queue):
+            kept = [entry for entry in queue if entry[0] != EXIT or entry[2] is not sender]
+            queue.clear()  # the reader holds this very queue
+            queue.extend(kept)
+
+    @abstractmethod
+    def on_end(self, callback: Callable[[ExitReason], None]) -> None:
+        """Have `callback` called, once, when the living actor has ended (kernel)."""
+
+    @abstractmethod
+    def forget_on_end(self, callback: Callable[[ExitReason], None]) -> None:
+        """Undo `on_end`."""
+
+    def _wake(self) -> deque[Entry]:
+        queue: deque[Entry] = deque()
+        self._queue = queue
+        self._armed = True
+        self.system.call_soon(self._drain, context=self.context)
+        return queue
+
+    def _refusal(self) -> MailboxOverflow:
+        self.system.message_dropped()
+        return MailboxOverflow(f"the mailbox of actor {self.name} is full: {self._limit} messages")
+
+    def _made_room(self, queue: deque[Entry]) -> bool:
+        """What the actor's policy does with a message too many; true when it may be appended."""
+        self.system.message_dropped()
+        actor = self.actor
+        assert actor is not None
+        if actor.overflow is Overflow.STOP:
+            self.exit_with(ExitReason("overflow"))
+        elif actor.overflow is Overflow.DROP_OLDEST:
+            for index, (kind, _, token) in enumerate(queue):
+                if kind == CAST or (kind == INFO and token is None):
+                    del queue[index]
+                    return True
+        return False
+
+    @abstractmethod
+    def exit_with(self, reason: ExitReason) -> None:
+        """End at the next turn of the loop, without `terminate` (kernel)."""
+
+
+class _Waiter:
+    """Somebody who awaits an actor's end, for a time or for ever."""
+
+    __slots__ = ("_bucket", "_future")
+
+    def __init__(self, future: "asyncio.Future[ExitReason]", bucket: set[Any] | None) -> None:
+        self._future = future
+        self._bucket = bucket
+        if bucket is not None:
+            bucket.add(self)
+
+    def ended(self, reason: ExitReason) -> None:
+        if self._bucket is not None:
+            self._bucket.discard(self)
+        if not self._future.done():
+            self._future.set_result(reason)
+
+    def expire(self) -> None:
+        if not self._future.done():
+            self._future.set_exception(CallTimeout("the actor has not ended within the deadline"))
