@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 DialogueId = NewType("DialogueId", str)
-"""Names a dialogue for ever. Made by the server it has 128 random bits; 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`."""
+"""Names a dialogue for ever: 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`.
+One that the server made has 128 random bits."""
 MessageId = NewType("MessageId", str)
 """Names a message within everything."""
 TurnId = NewType("TurnId", str)

@@ -175,18 +175,19 @@ class Metrics(Telemetry):
         self._gauge("duologue_dialogues_awake", "Dialogues in memory.").add(-1)
 
     def turn_started(self, *, service: str) -> None:
-        self._gauge("duologue_turns_open", "Turns without a terminal event.").add(1, service=service)
+        self._gauge("duologue_turns_open", "Turns without a terminal event.").add(1)
+        self._counter("duologue_turns_total", "Turns that were opened.").add(1, service=service)
 
     def turn_ended(self, *, service: str, outcome: str, seconds: float) -> None:
-        self._gauge("duologue_turns_open", "Turns without a terminal event.").add(-1, service=service)
+        self._gauge("duologue_turns_open", "Turns without a terminal event.").add(-1)
         self._histogram("duologue_turn_seconds", "From a turn's opening to its end.").observe(
             seconds, service=service, outcome=outcome
         )
 
     def first_token(self, *, service: str, tier: str, seconds: float) -> None:
-        self._histogram("duologue_first_token_seconds", "From a turn's opening to its first content.").observe(
-            seconds, service=service, tier=tier
-        )
+        self._histogram(
+            "duologue_first_token_seconds", "From a turn's opening to its first content."
+        ).observe(seconds, service=service, tier=tier)
 
     def attempt_failed(self, *, model: str, tier: str, category: str) -> None:
         self._counter("duologue_attempts_failed_total", "Calls to models that failed.").add(

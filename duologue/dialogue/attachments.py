@@ -56,9 +56,13 @@ class Attachments:
         # An inner dict keeps the order of coming and finds a viewer among thousands at once.
         self._by_dialogue: dict[DialogueId, dict[Attachment, None]] = {}
 
-    def add(self, attachment: Attachment) -> None:
-        """Register. Adding the same attachment twice is harmless."""
-        self._by_dialogue.setdefault(attachment.dialogue, {})[attachment] = None
+    def add(self, attachment: Attachment) -> bool:
+        """Register. Whether it is new; adding the same one twice is harmless."""
+        present = self._by_dialogue.setdefault(attachment.dialogue, {})
+        if attachment in present:
+            return False
+        present[attachment] = None
+        return True
 
     def discard(self, attachment: Attachment) -> bool:
         """Forget. Whether it was there."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from duologue.dialogue.attachments import Attachments
+from duologue.dialogue.open_turns import OpenTurns
 from duologue.messages import DialogueMeta, OnBusy
 from duologue.providers.port import CompletionService
 from duologue.store.port import Store
@@ -62,6 +63,7 @@ class DialogueEnvironment:
     services: CompletionService
     resolve: Resolve
     attachments: Attachments
+    open_turns: OpenTurns
     telemetry: Telemetry
     limits: DialogueLimits
     wall_clock: Callable[[], float]

@@ -290,7 +290,13 @@ class TurnDelta(Event):
         """
         assert later.first_seq == self.seq + 1 and later.attempt == self.attempt and later.turn == self.turn
         return TurnDelta(
-            self.dialogue, self.epoch, later.seq, self.turn, self.attempt, self.offset, self.text + later.text,
+            self.dialogue,
+            self.epoch,
+            later.seq,
+            self.turn,
+            self.attempt,
+            self.offset,
+            self.text + later.text,
             self.first_seq,
         )
 

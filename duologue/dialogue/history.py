@@ -13,10 +13,9 @@ from duologue.store.port import (
     Record,
     TurnClosed,
     TurnOpened,
-    TurnOutcome,
 )
 
-__all__ = ["OpenTurn", "QueuedTurn", "History", "PREVIEW_LENGTH"]
+__all__ = ["OpenTurn", "QueuedTurn", "History", "PREVIEW_LENGTH", "preview_of"]
 
 PREVIEW_LENGTH = 120
 """Code points of a message that a list of dialogues shows."""
@@ -100,7 +99,9 @@ class History:
         self.messages[place] = replace(self.messages[place], status=MessageStatus.SUPERSEDED)
 
     def _open(self, turn_id: TurnId) -> OpenTurn:
-        assert self.open_turn is not None and self.open_turn.turn_id == turn_id, "a record for a turn not open"
+        assert self.open_turn is not None and self.open_turn.turn_id == turn_id, (
+            "a record for a turn not open"
+        )
         return self.open_turn
 
     def _extend(self, record: AnswerExtended) -> None:
@@ -138,13 +139,15 @@ class History:
         """Sum of what the providers told for the answers in the log, superseded ones too: they were paid for."""
         return self._usage
 
-    def last_question(self) -> Message | None:
-        """The last user message that stands."""
-        return next((m for m in self._standing_backwards() if m.role is Role.USER), None)
-
-    def answers_to(self, turn_id: TurnId) -> Sequence[Message]:
-        """The assistant messages of a turn that stand: at most one."""
-        return [m for m in self._standing_backwards() if m.turn_id == turn_id and m.role is Role.ASSISTANT]
+    def last_questions(self) -> Sequence[Message]:
+        """The last user message that stands, with those that were asked together with it, in order."""
+        questions: list[Message] = []
+        for message in self._standing_backwards():
+            if message.role is Role.USER and (not questions or message.turn_id == questions[0].turn_id):
+                questions.append(message)
+            elif questions:
+                break
+        return questions[::-1]
 
     def standing_after(self, message_id: MessageId) -> Sequence[Message]:
         """All later messages that stand, in order."""
@@ -182,8 +185,3 @@ class History:
 def preview_of(content: str) -> str:
     """First words of a message on one line, at most `PREVIEW_LENGTH` code points."""
     return " ".join(content[: 2 * PREVIEW_LENGTH].split())[:PREVIEW_LENGTH]
-
-
-def outcome_status(outcome: TurnOutcome) -> MessageStatus:
-    """What an answer is called that a turn of this outcome leaves."""
-    return MessageStatus.COMPLETE if outcome is TurnOutcome.COMPLETED else MessageStatus.PARTIAL

@@ -40,7 +40,7 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """One call to one model. `parameters` are sent as they are; the adapter knows where a model wants another name."""
+    """One call to one model. `parameters` are sent as they are, renamed where a model wants that."""
 
     messages: Sequence[PromptMessage]
     parameters: Mapping[str, Any] = field(default_factory=dict)
