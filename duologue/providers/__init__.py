@@ -1,1 +1,1 @@
-""""""
+"""Language models behind one port. Import from the module that defines a name."""
