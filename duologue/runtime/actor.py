@@ -32,7 +32,7 @@ class Overflow(Enum):
 class Actor:
     """One instance is one life. Derive from it, with `__slots__`, and override what you need.
 
-    Callbacks of one actor never overlap. One that is a plain function runs inside the actor's turn on the loop
+    Callbacks of one actor never overlap. One that is a plain function runs in the actor's turn on the loop
     and must not block; one that is `async def` runs in a task of its own while the mailbox waits. An
     exception from any callback ends the actor: its supervisor decides what happens then. To answer a
     request with an error and go on, return `Refuse(error)`, or `reply_to.fail(error)` and `NO_REPLY`.
@@ -69,7 +69,7 @@ class Actor:
         """
         raise UnhandledRequest(f"{type(self).__name__} has no handle_continue for {type(argument).__name__}")
 
-    def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:
+    def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:  # noqa: ARG002 - the contract
         """Answer a request. May be `async`.
 
         Returns:

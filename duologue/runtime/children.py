@@ -76,10 +76,10 @@ class ChildSpec:
     start_timeout: float | None = 30.0
 
     def __post_init__(self) -> None:
-        self._check("id", isinstance(self.id, str) and self.id != "", "a word")
+        self._check("id", _is_word(self.id), "a word")
         self._check(
             "start",
-            callable(self.start) and not isinstance(self.start, Actor),
+            callable(self.start),
             "a callable that makes an actor",
         )
         self._check("restart", isinstance(self.restart, Restart), "a Restart")
@@ -91,9 +91,7 @@ class ChildSpec:
             not (self.significant and self.restart is Restart.PERMANENT),
             "false for a permanent child, which never ends for good",
         )
-        self._check(
-            "name", self.name is None or (isinstance(self.name, str) and self.name != ""), "a word or None"
-        )
+        self._check("name", self.name is None or _is_word(self.name), "a word or None")
         self._check(
             "start_timeout", self.start_timeout is None or _is_seconds(self.start_timeout), "seconds or None"
         )
@@ -108,6 +106,10 @@ class ChildSpec:
     def _check(self, field: str, good: object, wanted: str) -> None:
         if not good:
             raise BadChildSpec(f"child {self.id!r}: {field} must be {wanted}, not {getattr(self, field)!r}")
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _is_seconds(value: object) -> bool:

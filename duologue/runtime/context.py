@@ -20,8 +20,9 @@ __all__ = ["ActorContext"]
 
 
 class ActorContext:
-    """What an actor holds as `self.ctx`. It may be used from its callbacks and its owned tasks; once the actor has
-    ended, its methods do nothing.
+    """What an actor holds as `self.ctx`, for its callbacks and its owned tasks.
+
+    Once the actor has ended, its methods do nothing.
     """
 
     __slots__ = ("_process",)

@@ -7,7 +7,7 @@ from duologue.errors import TooMany
 from duologue.runtime.actor import Actor
 from duologue.runtime.children import ChildSpec, Restart
 from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
-from duologue.runtime.failures import ChildError, NoProc
+from duologue.runtime.failures import BadChildSpec, ChildError, NoProc
 from duologue.runtime.links import Exit
 from duologue.runtime.process import Process, local
 from duologue.runtime.ref import Ref
@@ -33,7 +33,7 @@ class _Child:
 
 @dataclass(frozen=True, slots=True)
 class _TryAgain:
-    """Info to itself: a restart failed before there was an actor. Through the mailbox, so that others get in."""
+    """Info to itself: a restart failed before there was an actor. By mailbox, so that others get in."""
 
     spec: ChildSpec
     restarts: int
@@ -45,8 +45,8 @@ class DynamicSupervisor(Actor):
 
     The object is both the actor and its handle: start it (as a child of a supervisor, or with
     `system.spawn`) and call the methods below. Starting does not go through its mailbox, so a child
-    whose `init` is slow holds nobody up. All children together share one restart window; when it is exceeded the
-    supervisor ends its children and itself with `SHUTDOWN`, and its own supervisor decides.
+    whose `init` is slow holds nobody up. All children together share one restart window; when it is
+    exceeded the supervisor ends its children and itself with `SHUTDOWN`, and its own supervisor decides.
 
     Args:
         max_children: Most children at once, those being restarted included; `None`: no bound.
@@ -74,12 +74,15 @@ class DynamicSupervisor(Actor):
         Raises:
             TooMany: There are `max_children`. Nothing was started.
             NoProc: The supervisor does not run.
+            BadChildSpec: It is significant, which a dynamic supervisor knows nothing of.
             AlreadyRegistered: The specification's name is taken.
             Exception: Whatever `spec.start` raises.
         """
         me = self._process()
         if self._max is not None and len(self) >= self._max:
             raise TooMany(f"supervisor {me.name} has {self._max} children, as many as it may")
+        if spec.significant:
+            raise BadChildSpec(f"child {spec.id!r}: significant must be false under a dynamic supervisor")
         return self._start(me, spec, 0, None)
 
     async def start_child(self, spec: ChildSpec) -> Ref[Any]:
@@ -87,8 +90,8 @@ class DynamicSupervisor(Actor):
 
         Raises:
             StartIgnored: Its `init` raised `Ignore`.
-            StartFailed: Its first `init` failed, or took more than `start_timeout`. A permanent or transient child is
-                not started again for this.
+            StartFailed: Its first `init` failed, or took more than `start_timeout`. Whatever its `restart`,
+                the child is not started again for this.
         """
         ref = self.start_child_nowait(spec)
         self._children[ref].handshake = True
@@ -114,6 +117,9 @@ class DynamicSupervisor(Actor):
         return len(self._children) + self._restarting
 
     # Callbacks.
+
+    def handle_cast(self, message: Any) -> None:
+        report_stray(self.ctx.ref.name, message)
 
     def handle_info(self, message: Any) -> Any:
         if isinstance(message, Exit):

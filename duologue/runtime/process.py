@@ -44,7 +44,6 @@ class Process(Mailbox):
     __slots__ = (
         "_name",
         "_reason",
-        "_start_timeout",
         "_step_kind",
         "_step_reply",
         "ending",
@@ -53,6 +52,7 @@ class Process(Mailbox):
         "owed",
         "parent",
         "past",
+        "start_timeout",
         "starters",
         "tasks",
         "ties",
@@ -67,7 +67,6 @@ class Process(Mailbox):
         number: int,
         name: str | None,
         parent: "Process | None",
-        start_timeout: float | None,
     ) -> None:
         super().__init__(system, actor)
         self.id = number
@@ -83,7 +82,7 @@ class Process(Mailbox):
         self.owed: set[Any] | None = None  # ReplyTos whose answers were put off
         self.ending: Ending | None = None
         self._name = name
-        self._start_timeout = start_timeout
+        self.start_timeout: float | None = None  # seconds that an async init has; set before it runs
         self._reason: ExitReason | None = None
         self._step_kind = INIT
         self._step_reply: ReplyTo[Any] | None = None
@@ -141,7 +140,7 @@ class Process(Mailbox):
         if carry_on:
             self._drain()
 
-    def _drain(self) -> None:
+    def _drain(self) -> None:  # noqa: C901, PLR0912 - the hot path, with its calls written out
         actor = self.actor
         queue = self._queue
         if actor is None or queue is None or self.ending is not None:
@@ -177,8 +176,8 @@ class Process(Mailbox):
         except BaseException as error:  # noqa: BLE001 - whatever a callback raises is the actor's end, not the loop's
             self._crash(error, kind, extra if kind == CALL else None)
         self.handled += DRAIN_MESSAGES - left
-        if self._step is not None or self.ending is not None or self.actor is None:
-            return
+        if self._step is not None or self._queue is None or self.ending is not None:
+            return  # a callback's task goes on from here, or the end has come
         if queue:
             system.call_soon(self._drain, context=self.context)
         else:
@@ -259,8 +258,8 @@ class Process(Mailbox):
             self.system.loop, work, name=f"{self.name}/{_CALLBACKS[kind]}", context=self.context
         )
         self._step.add_done_callback(self._stepped, context=self.context)
-        if kind == INIT and self._start_timeout is not None:
-            _StartDeadline(self, self._start_timeout)
+        if kind == INIT and self.start_timeout is not None:
+            _StartDeadline(self, self.start_timeout)
         return False
 
     def _stepped(self, task: "asyncio.Task[Any]") -> None:
@@ -271,7 +270,7 @@ class Process(Mailbox):
         try:
             result = task.result()  # raises when the callback was cancelled by somebody else
             if result.__class__ is Raised:
-                raise result.error
+                raise result.error  # noqa: TRY301 - one way for what a callback raised
             if kind == INIT:
                 carry_on = self._after_init(result)
             elif reply_to is None:
@@ -353,6 +352,15 @@ class Process(Mailbox):
         reason = self._reason
         assert reason is not None
         return StartIgnored(self.name) if reason == IGNORED else StartFailed(self.name, reason)
+
+    @property
+    def state(self) -> str:
+        """In a word, for people: see `ActorNode`."""
+        if self.ending is not None:
+            return "ending"
+        if self.starters is not None:
+            return "starting"
+        return "running" if self._step is None else "waiting"
 
     # What belongs to it.
 

@@ -21,8 +21,10 @@ CALL_TIMEOUT = 5.0
 
 
 class Ref(ABC, Generic[A_co]):
-    """An actor's address; the parameter is the actor's class. It stays valid when the actor has ended, keeps none of its state, and names one life:
-    an actor that is started again has a new one.
+    """An actor's address; the parameter is the actor's class.
+
+    It stays valid when the actor has ended, and then keeps none of its state. It names one life: an actor
+    that is started again has a new one.
 
     Refs are compared by identity and may be kept in sets. All methods must be called in the loop of the
     actor's system. Messages from one sender to one actor keep their order; there is no order beyond that.
@@ -86,8 +88,9 @@ class Ref(ABC, Generic[A_co]):
 
     @abstractmethod
     def cast(self, message: object) -> None:
-        """Send a message that is not answered. Never raises, never waits, promises nothing: an actor that has
-        ended or whose mailbox is full loses it.
+        """Send a message that is not answered.
+
+        Never raises, never waits, promises nothing: an actor that has ended or whose mailbox is full loses it.
         """
 
     @abstractmethod
@@ -104,8 +107,10 @@ class Ref(ABC, Generic[A_co]):
 
     @abstractmethod
     def kill(self) -> None:
-        """End the actor whatever it does, without `terminate`; its reason is `KILLED`. Returns at once; a
-        handler that is waiting is cancelled, and one that swallows that is left behind as a zombie.
+        """End the actor whatever it does, without `terminate`; its reason is `KILLED`.
+
+        Returns at once. A handler that is waiting is cancelled, and one that swallows that is left behind
+        as a zombie.
         """
 
     @abstractmethod

@@ -104,7 +104,7 @@ class ReplyTo(Generic[R]):
             self.fail(ActorDied(self._mailbox.name, reason))
 
     def owe(self, owed: set[Any]) -> None:
-        """The answer was put off (kernel): remember it among the actor's debts, should the actor end first."""
+        """The answer was put off (kernel): keep it among the actor's debts, should the actor end first."""
         if self._sink is not None:
             self._owed = owed
             owed.add(self)

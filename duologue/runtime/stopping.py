@@ -1,4 +1,4 @@
-"""How a supervisor ends its children: asked first, killed when their time is over, and never waited for in vain."""
+"""How a supervisor ends its children: asked first, killed when their time is over, never waited for in vain."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,9 +17,9 @@ _EXPECTED: Final = frozenset({"shutdown", "normal"})
 async def stop_children(parent: Process, children: Mapping[Process, float | Shutdown]) -> None:
     """End children all at once and wait until all have ended.
 
-    Children that get the same number of seconds share one timer. A child that ends by itself meanwhile, for another
-    reason, is reported and otherwise as good. The wait always ends: a killed actor does within the
-    system's grace.
+    Children that get the same number of seconds share one timer. A child that ends by itself meanwhile, for
+    another reason, is reported and otherwise as good. The wait always ends: a killed actor does within
+    the system's grace.
 
     Args:
         parent: Whose children they are.

@@ -15,6 +15,7 @@ from duologue.runtime.process import Process, local
 from duologue.runtime.ref import Ref
 from duologue.runtime.registry import Registry
 from duologue.runtime.timers import DeadlineWheel
+from duologue.runtime.tree import ActorNode, build_tree, draw
 from duologue.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ class Statistics:
 
 
 class ActorSystem:
-    """Actors of one loop, their names, their calls' deadlines. It has no task, and no timer while nothing waits.
+    """Actors of one loop, their names, and the deadlines of their calls.
 
-    Several systems may share a loop; they know nothing of each other. It must be made, and used, where the
-    loop runs.
+    It has no task, and no timer while nothing waits. Several systems may share a loop; they know nothing of
+    each other. It must be made, and used, where the loop runs.
 
     Args:
         telemetry: Gets the events; `None` for nobody.
@@ -128,7 +129,8 @@ class ActorSystem:
         parent = local(link_to) if link_to is not None else None
         self._number += 1
         self._started += 1
-        process = Process(self, actor, self._number, name, parent, start_timeout)
+        process = Process(self, actor, self._number, name, parent)
+        process.start_timeout = start_timeout
         self._processes[process.id] = process
         if name is not None:
             self.registry.register(name, process)
@@ -168,7 +170,7 @@ class ActorSystem:
         Nothing can be started any more. Calling it again waits for what is left.
 
         Args:
-            timeout: Seconds for all of them together, before they are killed; `None` waits as long as it takes.
+            timeout: Seconds for all of them together, before they are killed; `None`: as long as it takes.
         """
         self._stopped = True
         deadline = None if timeout is None else self.loop.time() + timeout
@@ -192,6 +194,14 @@ class ActorSystem:
             dropped_messages_total=self._dropped,
             zombies_total=self._zombies_total,
         )
+
+    def tree(self) -> tuple[ActorNode, ...]:
+        """All actors, below who started them."""
+        return build_tree(self._processes.values())
+
+    def draw_tree(self) -> str:
+        """The tree as text, one actor a line."""
+        return draw(self.tree())
 
     async def _gone(self, process: Process, deadline: float | None) -> None:
         if not process.alive:

@@ -16,8 +16,9 @@ __all__ = ["OwnedTask", "TaskDone", "Raised", "settle", "start_contained"]
 
 
 class Raised:
-    """An exception that a coroutine ended with, carried past the task: a task lets SystemExit and
-    KeyboardInterrupt through to the loop, where they would end the program.
+    """An exception that a coroutine ended with, carried past the task.
+
+    A task lets SystemExit and KeyboardInterrupt through to the loop, where they would end the program.
     """
 
     __slots__ = ("error",)

@@ -21,10 +21,10 @@ class Expiring(Protocol):
 
 
 class DeadlineWheel:
-    """Coarse deadlines: entries of one 20 ms tick share one set, and all ticks share one timer of the loop.
+    """Coarse deadlines: entries of one 20 ms tick share one set, and all ticks share one timer.
 
-    A deadline is never early and at most two ticks late. Taking an entry out is removing it from its set, so a
-    call that is answered leaves nothing behind. With no entry there is no timer, or one that finds nothing.
+    A deadline is never early and at most two ticks late. Taking an entry out is removing it from its
+    set, so a call that is answered leaves nothing behind. With no entry there is no timer, or one that finds nothing.
     """
 
     __slots__ = ("_armed_tick", "_buckets", "_call_later", "_clock", "_handle", "_prune_at")
@@ -98,8 +98,10 @@ class DeadlineWheel:
 
 
 class NamedTimer:
-    """One timer of one actor. Its message comes as an info unless it was cancelled or replaced before the
-    actor takes it, even if it waits in the mailbox already.
+    """One timer of one actor.
+
+    Its message comes as an info unless it was cancelled or replaced before the actor takes it, even if it
+    waits in the mailbox already.
     """
 
     __slots__ = ("_deadline", "_handle", "_message", "_name", "_process")
