@@ -1,1 +1,1 @@
-""""""
+"""HTTP and WebSocket: frames in, calls out, events back. No rules of dialogues live here."""
