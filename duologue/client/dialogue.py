@@ -201,7 +201,9 @@ class Dialogue:
         return cast("MessagePage", await self._http("GET", "/messages", {"before": before, "limit": limit}))
 
     async def history(self, *, limit: int | None = 1000) -> list[Message]:
-        """The newest messages, in order, over as many pages as it takes.
+        """The newest messages that stand, in order, over as many pages as it takes.
+
+        Superseded ones are left out; `messages` has them too.
 
         Args:
             limit: At most so many; `None`: all.
@@ -210,7 +212,7 @@ class Dialogue:
         before: str | None = None
         while limit is None or len(found) < limit:
             page = await self.messages(before=before, limit=200)
-            found[:0] = page["messages"]
+            found[:0] = [message for message in page["messages"] if message["status"] != "superseded"]
             before = page["before"]
             if before is None:
                 break
