@@ -20,7 +20,7 @@ from duologue.dialogue.environment import DialogueEnvironment
 from duologue.dialogue.events import DialogueClosed
 from duologue.dialogue.requests import Ask, Edit, Open, Regenerate
 from duologue.dialogue.server import STORE_LOST, DialogueServer
-from duologue.errors import Draining, Quarantined, StoreUnavailable
+from duologue.errors import ActorError, Draining, Quarantined, StoreUnavailable
 from duologue.messages import DialogueId, Epoch
 from duologue.runtime import (
     Actor,
@@ -232,8 +232,9 @@ class DirectoryServer(Actor):
     def _wake(self, dialogue: DialogueId) -> None:
         try:
             self._directory.find(dialogue)
-        except Quarantined:
-            _log.debug("not woken: quarantined", extra={"dialogue": dialogue})
+        except (Quarantined, ActorError) as error:
+            # Held back, or the tree is going away.
+            _log.debug("not woken: %s", error.code, extra={"dialogue": dialogue})
 
 
 class RecoveryServer(Actor):

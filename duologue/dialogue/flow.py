@@ -24,13 +24,13 @@ from duologue.dialogue.events import (
     TurnStarted,
 )
 from duologue.dialogue.journal import (
+    AttemptIntent,
     CheckpointIntent,
     CloseIntent,
     Intent,
     MessageIntent,
     OpenTurnIntent,
     QueueIntent,
-    RecoverIntent,
 )
 from duologue.dialogue.requests import Accepted
 from duologue.dialogue.state import DialogueState
@@ -128,7 +128,7 @@ class TurnFlow:
             self._queued(intent)
         elif isinstance(intent, CloseIntent):
             self._closed(intent)
-        elif isinstance(intent, RecoverIntent):
+        elif isinstance(intent, AttemptIntent) and intent.generates:
             self._counted(intent)
 
     def _withdrawn(self, intent: Intent, error: StoreUnavailable) -> None:  # noqa: ARG002 - the writer told it
@@ -214,7 +214,7 @@ class TurnFlow:
             if type(event) is TextDelta:
                 self._on_text(turn, event.text)
             elif type(event) is AttemptStarted:
-                turn.begin_attempt(event.attempt, event.model, event.tier, event.reason)
+                self._on_attempt_started(turn, event)
             elif type(event) is UsageReported:
                 turn.usage = event.usage
             elif type(event) is AttemptFailed:
@@ -224,6 +224,13 @@ class TurnFlow:
                 turn.finish_reason = event.reason
                 self._close(TurnOutcome.COMPLETED)
                 return
+
+    def _on_attempt_started(self, turn: Turn, event: AttemptStarted) -> None:
+        turn.begin_attempt(event.attempt, event.model, event.tier, event.reason)
+        if event.attempt > turn.counted:
+            turn.counted = event.attempt
+            began = AttemptBegan(turn.turn_id, event.attempt)
+            self._writer.submit(AttemptIntent(turn, (began,), generates=False))
 
     def _on_text(self, turn: Turn, text: str) -> None:
         if turn.next_attempt is not None:
@@ -377,7 +384,8 @@ class TurnFlow:
         turn = Turn(
             found.turn_id, found.message_ids, service="", phase=Phase.RECOVERING, opened_at=self._ctx.now()
         )
-        turn.attempt, turn.model, turn.tier = found.attempt, found.model, found.tier
+        turn.attempt = turn.counted = found.attempt
+        turn.model, turn.tier = found.model, found.tier
         turn.reason = Interrupted.code
         if found.text:
             turn.extend(found.text)
@@ -399,11 +407,13 @@ class TurnFlow:
         turn.service = policy.service
         state.env.telemetry.turn_started(service=turn.service)
         if policy.retry_interrupted:
-            self._writer.submit(RecoverIntent(turn, (AttemptBegan(turn.turn_id, turn.attempt + 1),)))
+            turn.counted += 1
+            began = AttemptBegan(turn.turn_id, turn.counted)
+            self._writer.submit(AttemptIntent(turn, (began,), generates=True))
         else:
             self._fail(Interrupted("The server restarted while the answer was being made."))
 
-    def _counted(self, intent: RecoverIntent) -> None:
+    def _counted(self, intent: AttemptIntent) -> None:
         turn = intent.turn
         if turn is self._state.turn and turn.phase is Phase.RECOVERING:
-            self._generate(turn, first_attempt=turn.attempt + 1, reason=Interrupted.code)
+            self._generate(turn, first_attempt=turn.counted, reason=Interrupted.code)

@@ -27,7 +27,8 @@ class OpenTurn:
 
     turn_id: TurnId
     message_ids: tuple[MessageId, ...]
-    attempt: int = 0
+    attempt: int = 1
+    """Number of the last attempt that the log knows of; opening the turn implies the first."""
     text: str = ""
     model: str | None = None
     tier: Tier | None = None
@@ -107,7 +108,8 @@ class History:
     def _extend(self, record: AnswerExtended) -> None:
         turn = self._open(record.turn_id)
         turn.text = turn.text[: record.offset] + record.text
-        turn.attempt, turn.model, turn.tier = record.attempt, record.model, record.tier
+        turn.attempt = max(turn.attempt, record.attempt)
+        turn.model, turn.tier = record.model, record.tier
 
     def _close(self, record: TurnClosed) -> None:
         self._open(record.turn_id)

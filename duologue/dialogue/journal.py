@@ -23,7 +23,7 @@ __all__ = [
     "QueueIntent",
     "CloseIntent",
     "CheckpointIntent",
-    "RecoverIntent",
+    "AttemptIntent",
     "Journal",
 ]
 
@@ -146,8 +146,18 @@ class CheckpointIntent(Intent):
 
 
 @dataclass(slots=True, eq=False)
-class RecoverIntent(Intent):
-    """Count an attempt before it is made, after a restart."""
+class AttemptIntent(Intent):
+    """Count an attempt, so that no later one of this turn has its number.
+
+    Args:
+        generates: The attempt is made when this is written (after a restart); otherwise it is under way.
+    """
+
+    generates: bool
+
+    @property
+    def must(self) -> bool:
+        return self.generates
 
     def events(self) -> int:
         return 0

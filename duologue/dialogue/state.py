@@ -103,7 +103,7 @@ class DialogueState:
         messages, cursor = self.history.page(None, _SNAPSHOT_MESSAGES)
         live = None
         if turn is not None and turn.open:
-            live = LiveTurn(turn.turn_id, turn.last_attempt, turn.text, turn.model, turn.tier)
+            live = LiveTurn(turn.turn_id, turn.attempt or turn.last_attempt, turn.text, turn.model, turn.tier)
         return Snapshot(
             id=self.id,
             epoch=self.feed.epoch,

@@ -15,6 +15,38 @@ if TYPE_CHECKING:
 __all__ = ["EventStream", "TurnStream"]
 
 
+class _Inbox:
+    """The viewer behind a stream. Apart from it, so that an attachment does not keep a dropped stream alive."""
+
+    __slots__ = ("_wakeup", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[Event] = deque()
+        self._wakeup: asyncio.Future[None] | None = None
+
+    def deliver(self, attachment: Attachment, event: Event) -> None:  # noqa: ARG002 - the viewer's signature
+        """Take an event. A delta that follows a waiting one is merged into it."""
+        last = self.waiting[-1] if self.waiting else None
+        if isinstance(event, TurnDelta) and isinstance(last, TurnDelta) and event.offset > 0:
+            self.waiting[-1] = last.merged_with(event)
+        else:
+            self.waiting.append(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the consumer look again."""
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def wait(self) -> None:
+        """Return when there is something to look at."""
+        self._wakeup = asyncio.get_running_loop().create_future()
+        try:
+            await self._wakeup
+        finally:
+            self._wakeup = None
+
+
 class EventStream:
     """Everything that happens in a dialogue, in order. Made by `Dialogue.events`.
 
@@ -26,22 +58,10 @@ class EventStream:
     def __init__(self, dialogue: "Dialogue", after: Position | None, coalesce_ms: int) -> None:
         self._dialogue = dialogue
         self._after = after
-        self._attachment = Attachment(dialogue.id, self, coalesce_ms=coalesce_ms)
-        self._waiting: deque[Event] = deque()
-        self._wakeup: asyncio.Future[None] | None = None
+        self._inbox = _Inbox()
+        self._attachment = Attachment(dialogue.id, self._inbox, coalesce_ms=coalesce_ms)
         self._attached = False
         self._ended = False
-
-    def deliver(self, attachment: Attachment, event: Event) -> None:  # noqa: ARG002 - the viewer's signature
-        """Take an event from the dialogue."""
-        waiting = self._waiting
-        last = waiting[-1] if waiting else None
-        if isinstance(event, TurnDelta) and isinstance(last, TurnDelta) and event.offset > 0:
-            waiting[-1] = last.merged_with(event)
-        else:
-            waiting.append(event)
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
 
     async def _start(self) -> None:
         self._attached = True
@@ -57,30 +77,20 @@ class EventStream:
     async def __anext__(self) -> Event:
         if not self._attached and not self._ended:
             await self._start()
-        event = await self._next()
+        while not self._inbox.waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._inbox.wait()
+        event = self._inbox.waiting.popleft()
         if isinstance(event, DialogueClosed):
             self.close()
         return event
 
-    async def _next(self) -> Event:
-        while not self._waiting:
-            if self._ended:
-                raise StopAsyncIteration
-            self._wakeup = asyncio.get_running_loop().create_future()
-            try:
-                await self._wakeup
-            finally:
-                self._wakeup = None
-        return self._waiting.popleft()
-
     def close(self) -> None:
         """Stop watching. What was delivered already can still be read; then the iteration ends. Idempotent."""
         self._ended = True
-        if self._attached:
-            self._attached = False
-            self._dialogue.detach(self._attachment)
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
+        self._detach()
+        self._inbox.wake()
 
     async def aclose(self) -> None:
         """The same as `close`, for `contextlib.aclosing`."""
@@ -92,11 +102,14 @@ class EventStream:
     async def __aexit__(self, *error: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        # Breaking out of `async for` drops the iterator; its attachment must not stay behind.
+    def _detach(self) -> None:
         if self._attached:
             self._attached = False
             self._dialogue.detach(self._attachment)
+
+    def __del__(self) -> None:
+        # Breaking out of `async for` drops the iterator; its attachment must not stay behind.
+        self._detach()
 
 
 class TurnStream(EventStream):
@@ -125,12 +138,13 @@ class TurnStream(EventStream):
         try:
             self.accepted = await self._dialogue.call(self._request)
         except BaseException:
-            self._waiting.clear()
+            self._inbox.waiting.clear()
             self.close()
             raise
         # What happened before our message is not of this turn; the first snapshot is among it.
-        while self._waiting and not self._is_ours(self._waiting[0]):
-            self._waiting.popleft()
+        waiting = self._inbox.waiting
+        while waiting and not self._is_ours(waiting[0]):
+            waiting.popleft()
 
     def _is_ours(self, event: Event) -> bool:
         assert self.accepted is not None

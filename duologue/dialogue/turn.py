@@ -102,6 +102,7 @@ class Turn:
     __slots__ = (
         "attempt",
         "checkpointed",
+        "counted",
         "finish_reason",
         "message_ids",
         "model",
@@ -146,6 +147,8 @@ class Turn:
         """Why the next attempt became necessary, a code; goes on `turn.restarted`."""
         self.checkpointed = 0
         """How many code points of the standing text are in the store."""
+        self.counted = 1
+        """Highest number of an attempt that the log knows of; opening the turn implies the first."""
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
         """The provider's count for the standing attempt; `None` until it told one."""
