@@ -178,7 +178,8 @@ async def test_keep_closes_an_interrupted_turn_with_the_part_that_was_kept() -> 
         await until(lambda: len(state.dialogues[d.id].log) == 2, "a checkpoint")
     async with world(ScriptedProvider(says("Never.")), state=state, on_interrupted="keep") as w:
         d = w.runtime.dialogue("d1")
-        await until(lambda: len(state.dialogues[d.id].log) == 3, "the turn is closed")
+        running = w.runtime._directory.environment.open_turns
+        await until(lambda: len(state.dialogues[d.id].log) == 3 and not running, "the turn is closed")
         question, answer = await d.history()
         assert (question.content, answer.content, answer.status) == ("?", "Half ", MessageStatus.PARTIAL)
         assert w.models["m1"].calls == 0
