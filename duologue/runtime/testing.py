@@ -35,7 +35,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type,misc]  # chosen by platform
+class _JumpingSelector(selectors.DefaultSelector):  # the best of the platform
     """Passes the time that it should wait to the loop's clock, and waits only for what is no timer."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
