@@ -232,7 +232,13 @@ async def open_runtime(
         stack.push_async_callback(services.close)
         first: list[ChildSpec] = []
         if store is None:
-            store = _choose_store(settings, first)
+            bundled = None if settings.store.url is not None else BundledServer(settings.store.data_dir)
+            if bundled is not None:
+                # Before the tree, so that what is wrong with the data directory is said in its own words.
+                stack.push_async_callback(bundled.stop)
+                await bundled.start()
+                first.append(ChildSpec(id="store", start=lambda: _StoreKeeper(bundled), shutdown=10.0))
+            store = _choose_store(settings, bundled)
         stack.push_async_callback(store.close)
         environment = DialogueEnvironment(
             store=store,
@@ -261,15 +267,14 @@ def _limits(settings: Settings) -> DialogueLimits:
     )
 
 
-def _choose_store(settings: Settings, first: list[ChildSpec]) -> Store:
-    """The store that the settings name; for the bundled one, also the child that keeps its process."""
+def _choose_store(settings: Settings, bundled: BundledServer | None) -> Store:
+    """The store that the settings name, or the one on the bundled server."""
     chosen = settings.store
-    if chosen.url is not None:
+    if bundled is not None:
+        url = bundled.url
+    else:
+        assert chosen.url is not None
         url = chosen.url.get_secret_value()
         if url.startswith("memory:"):
             return MemoryStore()
-    else:
-        server = BundledServer(chosen.data_dir)
-        url = server.url
-        first.append(ChildSpec(id="store", start=lambda: _StoreKeeper(server), shutdown=10.0))
     return RedisStore(url, timeout=chosen.timeout, retention_days=chosen.retention_days)

@@ -111,7 +111,9 @@ class DialogueState:
             feature=meta.feature,
             section=meta.section,
             account=meta.account,
-            status=DialogueStatus.IDLE if live is None else DialogueStatus.GENERATING,
+            status=DialogueStatus.IDLE
+            if live is None and not self.history.queued
+            else DialogueStatus.GENERATING,
             messages=messages,
             before=None if cursor is None else str(cursor),
             turn=live,
