@@ -52,30 +52,32 @@ async def test_every_acknowledged_message_survives_and_gets_one_whole_answer(
 
 
 async def test_a_client_that_watches_reads_the_stored_text_across_the_kill(tmp_path: Path) -> None:
-    async with running(tmp_path, scripted(interval=0.005)) as server:
-        async with duologue.client.connect(server.url) as client:
-            dialogue = await client.open("d", feature="student_dialogue")
-            text, names, killed = "", [], False
-            async with asyncio.timeout(30):
-                async for event in dialogue.ask("?"):
-                    names.append(event["event"])
-                    if event["event"] == "turn.restarted":
-                        text = ""
-                    elif event["event"] == "dialogue.snapshot":
-                        turn = event["snapshot"]["turn"]
-                        text = "" if turn is None else turn["text"]
-                    elif event["event"] == "turn.delta":
-                        assert event["offset"] == len(text)
-                        text += event["text"]
-                        if len(text) > 20 and not killed:
-                            killed = True
-                            await server.kill()
-                            await server.start(server.port)
-            assert names[-1] in TERMINAL or names[-1] == "dialogue.snapshot"
-            stored = (await wait_until_idle(server, "d"))["messages"]
-            assert [m["content"] for m in stored] == ["?", WHOLE]  # type: ignore[attr-defined]
-            if names[-1] == "turn.completed":
-                assert text == WHOLE
+    async with (
+        running(tmp_path, scripted(interval=0.005)) as server,
+        duologue.client.connect(server.url) as client,
+    ):
+        dialogue = await client.open("d", feature="student_dialogue")
+        text, names, killed = "", [], False
+        async with asyncio.timeout(30):
+            async for event in dialogue.ask("?"):
+                names.append(event["event"])
+                if event["event"] == "turn.restarted":
+                    text = ""
+                elif event["event"] == "dialogue.snapshot":
+                    turn = event["snapshot"]["turn"]
+                    text = "" if turn is None else turn["text"]
+                elif event["event"] == "turn.delta":
+                    assert event["offset"] == len(text)
+                    text += event["text"]
+                    if len(text) > 20 and not killed:
+                        killed = True
+                        await server.kill()
+                        await server.start(server.port)
+        assert names[-1] in TERMINAL or names[-1] == "dialogue.snapshot"
+        stored = (await wait_until_idle(server, "d"))["messages"]
+        assert [m["content"] for m in stored] == ["?", WHOLE]  # type: ignore[attr-defined]
+        if names[-1] == "turn.completed":
+            assert text == WHOLE
 
 
 async def test_a_leftover_store_of_a_killed_server_does_not_keep_the_next_from_starting(
