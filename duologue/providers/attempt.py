@@ -103,7 +103,8 @@ class ContentDeadlines:
         self._stale = False  # content came since `_due` was set
         self._expired: Category | None = None
         self._task: asyncio.Task[object] | None = None  # who waits for the provider right now
-        self._cancelling = 0
+        task = asyncio.current_task()
+        self._cancelling = 0 if task is None else task.cancelling()  # what is more than this is ours or new
         self._armed_for = 0.0
         self._handle: asyncio.TimerHandle | None = None  # None: rang while a consumer worked
         self._arm()
@@ -113,6 +114,8 @@ class ContentDeadlines:
         if self._stale:
             self._stale = False
             self._due = self._loop.time() + self._idle
+            if self._due < self._armed_for:  # only after the first content, where `idle` is the shorter one
+                self._arm()
         if self._handle is None:
             self._arm()
         self._task = asyncio.current_task()
@@ -147,6 +150,8 @@ class ContentDeadlines:
         self.take_expiry()
 
     def _arm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
         self._armed_for = min(self._due, self._total_at)
         self._handle = self._loop.call_at(self._armed_for, self._ring)
 
@@ -161,7 +166,6 @@ class ContentDeadlines:
             self._expired = Category.TIMEOUT_TOTAL
         else:
             self._expired = Category.TIMEOUT_IDLE if self._started else Category.TIMEOUT_FIRST_TOKEN
-        self._cancelling = self._task.cancelling()
         self._task.cancel()
 
 

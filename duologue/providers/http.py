@@ -39,11 +39,16 @@ _HEADERS = {
 
 
 class HttpClients:
-    """One HTTP client per provider host, made when it is first needed and shared by the models there."""
+    """One HTTP client per provider host, made when it is first needed and shared by the models there.
 
-    def __init__(self) -> None:
+    Args:
+        tls: Whether a host with `https` will be called. Its certificates are read here then, because that
+            takes tens of milliseconds, which no turn should wait for.
+    """
+
+    def __init__(self, *, tls: bool = False) -> None:
         self._clients: dict[tuple[str, str], _Client] = {}
-        self._tls: ssl.SSLContext | None = None
+        self._tls = httpx.create_ssl_context() if tls else None
 
     @asynccontextmanager
     async def post(
@@ -80,14 +85,12 @@ class HttpClients:
         key = (parts.scheme, parts.netloc)
         client = self._clients.get(key)
         if client is None:
-            if self._tls is None:
-                self._tls = httpx.create_ssl_context()
-            client = self._clients[key] = _Client(self._tls)
+            client = self._clients[key] = _Client(self._tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         return client
 
 
 class _Client:
-    """The client of one host."""
+    """The client of one host. A context without certificates trusts no host at all."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         self._on_kept: set[asyncio.Task[Any] | None] = set()  # whose request went out on a kept connection
@@ -162,10 +165,15 @@ def _failure_of(error: Exception) -> ProviderFailure:
     cause = error if isinstance(error, aiohttp.ClientError) else error.__cause__ or error
     name = type(cause).__name__
     match cause:
-        case aiohttp.InvalidURL() | httpx.InvalidURL() | httpx.UnsupportedProtocol() | ValueError():
-            return ProviderFailure(Category.MODEL_MISCONFIGURED, "the model's url or key can't be sent")
-        case aiohttp.ClientConnectorError() | aiohttp.ServerTimeoutError() | ssl.SSLError():
+        case (
+            aiohttp.ClientConnectorError()
+            | aiohttp.ClientConnectorCertificateError()
+            | aiohttp.ServerTimeoutError()
+            | ssl.SSLError()
+        ):
             return ProviderFailure(Category.CONNECT, f"no connection to the provider ({name})")
+        case aiohttp.NonHttpUrlClientError() | httpx.InvalidURL() | ValueError():
+            return ProviderFailure(Category.MODEL_MISCONFIGURED, "the model's url or key can't be sent")
         case aiohttp.ClientResponseError():
             return ProviderFailure(Category.MALFORMED, f"the provider does not speak HTTP ({name})")
         case _:

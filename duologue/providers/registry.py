@@ -43,7 +43,9 @@ class Providers:
         self._models = models
         self._environ = environ
         self._factories = factories
-        self._clients = HttpClients()
+        self._clients = HttpClients(
+            tls=any((model.url or "").startswith("https:") for model in models.values())
+        )
         self._built: dict[str, Provider] = {}
 
     def provider(self, name: str) -> Provider:
