@@ -55,7 +55,7 @@ export class App {
   }
 
   show(route) {
-    if (route.id !== this.route.id) {
+    if (route.id !== this.route.id || this.missing !== null) {
       if (this.route.id !== null) this.connection.unwatch(this.route.id);
       this.dialogue = emptyDialogue(route.id);
       this.dropConfirmed();

@@ -29,7 +29,10 @@ const connection = new Connection({
   token: token.get,
   onState: (state) => {
     status.update(state);
-    if (state.name === 'open') app.connected();
+    if (state.name === 'open') {
+      app.connected();
+      live.refresh();
+    }
     if (state.name === 'closed' && state.code === 4501) askToken();
   },
   onEvent: (dialogue, event) => app.received(dialogue, event),
@@ -55,7 +58,8 @@ const live = new LiveList({ list: byId('live'), note: byId('live-note'), more: b
     app.go({ mode: memory.isMine(id) ? 'chat' : 'watch', id });
     closeSide();
   },
-  isPaused: () => tokenDialog.isOpen,
+  // A server that is coming back has enough to do with the sockets.
+  isPaused: () => tokenDialog.isOpen || connection.state.name === 'waiting',
   onError: (error) => error.code === 'not_authenticated' && error.bearer === token.get() && askToken(),
 });
 
