@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duologue.errors import CallTimeout
@@ -28,6 +29,11 @@ R = TypeVar("R")
 Entry = tuple[int, Any, Any]
 """Kind, message, and what belongs to the kind: see below."""
 
+DRAIN_MESSAGES = 64
+"""Messages that one actor may handle in one turn of the loop."""
+_SOON = DRAIN_MESSAGES // 2
+"""A message with fewer than these before it is handled in the next turn, or that turn's end finds it."""
+
 CALL = 0  # request, the ReplyTo
 CAST = 1  # message, None
 INFO = 2  # message, None or a token whose `claim()` tells whether it is still wanted
@@ -39,7 +45,7 @@ STOP = 5  # reason, None: asked to, or by the parent's exit signal
 class Mailbox(Ref[Any]):
     """A queue with one reader, which is woken through the loop and never runs in a sender's stack."""
 
-    __slots__ = ("_armed", "_limit", "_queue", "_step", "actor", "context", "system")
+    __slots__ = ("_armed", "_limit", "_queue", "_step", "actor", "context", "owed", "system")
 
     def __init__(self, system: "ActorSystem", actor: Actor) -> None:
         self.system = system
@@ -48,6 +54,7 @@ class Mailbox(Ref[Any]):
         self._queue: deque[Entry] | None = None  # there exactly while _armed
         self._armed = False  # the reader is to run, runs, or waits for a handler's task
         self._step: asyncio.Task[Any] | None = None  # of the async callback that is under way
+        self.owed: set[Any] | None = None  # ReplyTos whose answers were put off
         self._limit = actor.mailbox_max
 
     @abstractmethod
@@ -65,7 +72,7 @@ class Mailbox(Ref[Any]):
 
     def call(self, request: Request[R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
         system = self.system
-        future: asyncio.Future[R] = system.loop.create_future()
+        future: asyncio.Future[R] = system.create_future()
         queue = self._queue
         if queue is None:
             if self.actor is None:
@@ -78,8 +85,10 @@ class Mailbox(Ref[Any]):
         elif self._step is not None and self._step is asyncio.current_task():
             future.set_exception(CallingSelf(f"actor {self.name} calls itself"))
             return future
-        bucket = None if timeout is None else system.deadlines.bucket(timeout)
-        queue.append((CALL, request, FutureReply(self, future, bucket)))
+        reply_to: FutureReply[R] = FutureReply(self, future, timeout)
+        if self._step is not None or len(queue) >= _SOON:
+            reply_to.wait()
+        queue.append((CALL, request, reply_to))
         return future
 
     def call_nowait(
@@ -101,8 +110,10 @@ class Mailbox(Ref[Any]):
             reply_to = CallbackReply[R](self, on_reply, None)
             self.system.call_soon(reply_to.fail, refusal)
             return
-        bucket = None if timeout is None else self.system.deadlines.bucket(timeout)
-        queue.append((CALL, request, CallbackReply(self, on_reply, bucket)))
+        reply_to = CallbackReply(self, on_reply, timeout)
+        if self._step is not None or len(queue) >= _SOON:
+            reply_to.wait()
+        queue.append((CALL, request, reply_to))
 
     def cast(self, message: object) -> None:
         queue = self._queue
@@ -190,6 +201,15 @@ class Mailbox(Ref[Any]):
     @abstractmethod
     def forget_on_end(self, callback: Callable[[ExitReason], None]) -> None:
         """Undo `on_end`."""
+
+    def _keep_deadlines(self) -> None:
+        """This turn of the loop is over, and calls still wait: put their deadlines on the wheel.
+
+        Those further back are on it since they were sent.
+        """
+        for kind, _, extra in islice(self._queue or (), DRAIN_MESSAGES):
+            if kind == CALL:
+                extra.wait()
 
     def _wake(self) -> deque[Entry]:
         queue: deque[Entry] = deque()

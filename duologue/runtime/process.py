@@ -11,7 +11,7 @@ from duologue.runtime.ending import Ending
 from duologue.runtime.exits import IGNORED, KILLED, NORMAL, ExitReason
 from duologue.runtime.failures import Ignore, StartFailed, StartIgnored
 from duologue.runtime.links import Exit, Ties, link
-from duologue.runtime.mailbox import CALL, CAST, CONTINUE, EXIT, INFO, STOP, Mailbox
+from duologue.runtime.mailbox import CALL, CAST, CONTINUE, DRAIN_MESSAGES, EXIT, INFO, STOP, Mailbox
 from duologue.runtime.ref import Ref
 from duologue.runtime.requests import ReplyTo
 from duologue.runtime.results import Continue, NoReply, Refuse, Reply, Stop
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Process", "local"]
 
-DRAIN_MESSAGES = 64
-"""Messages that one actor may handle in one turn of the loop."""
 DRAIN_SECONDS = 0.002
 """Seconds after which it takes no further one."""
 
@@ -49,7 +47,6 @@ class Process(Mailbox):
         "ending",
         "handled",
         "kind",
-        "owed",
         "parent",
         "past",
         "start_timeout",
@@ -79,7 +76,6 @@ class Process(Mailbox):
         self.ties: Ties | None = None
         self.timers: dict[str, NamedTimer] | None = None
         self.tasks: dict[OwnedTask, None] | None = None
-        self.owed: set[Any] | None = None  # ReplyTos whose answers were put off
         self.ending: Ending | None = None
         self._name = name
         self.start_timeout: float | None = None  # seconds that an async init has; set before it runs
@@ -179,6 +175,7 @@ class Process(Mailbox):
         if self._step is not None or self._queue is None or self.ending is not None:
             return  # a callback's task goes on from here, or the end has come
         if queue:
+            self._keep_deadlines()
             system.call_soon(self._drain, context=self.context)
         else:
             self._queue = None
@@ -252,6 +249,7 @@ class Process(Mailbox):
         """Let the mailbox wait for an async callback."""
         if reply_to is not None:
             self._owe(reply_to)
+        self._keep_deadlines()
         self._step_kind = kind
         self._step_reply = reply_to
         self._step = start_contained(
@@ -289,7 +287,7 @@ class Process(Mailbox):
     def _owe(self, reply_to: ReplyTo[Any]) -> None:
         if self.owed is None:
             self.owed = set()
-        reply_to.owe(self.owed)
+        reply_to.put_off(self.owed)
 
     # The end.
 
@@ -336,6 +334,7 @@ class Process(Mailbox):
         step, self._step = self._step, None
         self.ending = Ending(self, reason, terminate=terminate, answer=answer, during=during)
         self.ending.begin(step)
+        self._keep_deadlines()  # if it takes its time to end
 
     def ended(self, reason: ExitReason) -> tuple[list[ReplyTo[Any]], Ties | None]:
         """Let go of everything (the last step of `Ending`); returns who has to hear of it."""

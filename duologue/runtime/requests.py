@@ -61,22 +61,29 @@ class Outcome(Generic[R_co]):
         return "Outcome(ok)" if self.error is None else f"Outcome({type(self.error).__qualname__})"
 
 
+class _GaveUp:
+    """In place of a deadline: the caller has gone, so that an answer now is a late one."""
+
+    __slots__ = ()
+
+
+_GAVE_UP = _GaveUp()
+
+
 class ReplyTo(Generic[R]):
     """The right to answer one request, once, from any handler or task of the same loop.
 
     A second answer is dropped and counted; so is one that comes after the caller gave up. Neither raises.
     """
 
-    __slots__ = ("_bucket", "_gave_up", "_mailbox", "_owed", "_sink")
+    __slots__ = ("_deadline", "_mailbox", "_sink")
 
-    def __init__(self, mailbox: "Mailbox", sink: Any, bucket: "set[Any] | None") -> None:
+    def __init__(self, mailbox: "Mailbox", sink: Any, deadline: float | None) -> None:
         self._mailbox = mailbox
         self._sink = sink  # who gets the answer; None once there is one or nobody waits
-        self._bucket = bucket  # where its deadline is kept; None: no deadline
-        self._owed: set[Any] | None = None  # the actor's unanswered requests, once the answer was put off
-        self._gave_up = False
-        if bucket is not None:
-            bucket.add(self)
+        # Seconds, until it is known that the answer takes longer than a turn of the loop, and then the wheel's set
+        # that this is in; None for no deadline. Most answers come at once, and cost the wheel nothing.
+        self._deadline: set[Any] | float | _GaveUp | None = deadline
 
     @property
     def open(self) -> bool:
@@ -94,34 +101,41 @@ class ReplyTo(Generic[R]):
     def expire(self) -> None:
         """The deadline passed (kernel). The work goes on; its answer will be dropped."""
         if self._sink is not None:
-            error = CallTimeout(f"actor {self._mailbox.name} did not answer within the deadline")
-            self.fail(error)
-            self._gave_up = True
+            self.fail(CallTimeout(f"actor {self._mailbox.name} did not answer within the deadline"))
+            self._deadline = _GAVE_UP
 
     def died(self, reason: "ExitReason") -> None:
         """The actor ended without an answer (kernel)."""
         if self._sink is not None:
             self.fail(ActorDied(self._mailbox.name, reason))
 
-    def owe(self, owed: set[Any]) -> None:
+    def wait(self) -> None:
+        """The answer takes longer than a turn of the loop (kernel): the deadline must be on the wheel."""
+        deadline = self._deadline
+        if isinstance(deadline, float | int) and self._sink is not None:
+            bucket = self._deadline = self._mailbox.system.deadlines.bucket(deadline)
+            bucket.add(self)
+
+    def put_off(self, owed: set[Any]) -> None:
         """The answer was put off (kernel): keep it among the actor's debts, should the actor end first."""
         if self._sink is not None:
-            self._owed = owed
             owed.add(self)
+            self.wait()
 
     def _settle(self) -> None:
-        """Nothing more to expect: leave the deadline's bucket and the actor's debts."""
+        """Nothing more to expect: leave the wheel and the actor's debts."""
         self._sink = None
-        if self._bucket is not None:
-            self._bucket.discard(self)
-            self._bucket = None
-        if self._owed is not None:
-            self._owed.discard(self)
-            self._owed = None
+        deadline = self._deadline
+        if isinstance(deadline, set):
+            deadline.discard(self)
+            self._deadline = None
+        owed = self._mailbox.owed
+        if owed:
+            owed.discard(self)
 
     def _dropped(self) -> None:
         """An answer that nobody waits for: late when the caller gave up, else a second one."""
-        self._mailbox.system.reply_dropped(self._mailbox, late=self._gave_up)
+        self._mailbox.system.reply_dropped(self._mailbox, late=self._deadline is _GAVE_UP)
 
 
 class FutureReply(ReplyTo[R]):
@@ -140,11 +154,7 @@ class FutureReply(ReplyTo[R]):
         if future is None or future.done():
             self._unwanted(future)
             return
-        self._sink = None
-        if self._bucket is not None:
-            self._bucket.discard(self)
-        if self._owed is not None:
-            self._owed.discard(self)
+        self._settle()
         future.set_result(value)
 
     def fail(self, error: Exception) -> None:
@@ -170,8 +180,8 @@ class FutureReply(ReplyTo[R]):
         else:
             super().died(reason)
 
-    def owe(self, owed: set[Any]) -> None:
-        super().owe(owed)
+    def put_off(self, owed: set[Any]) -> None:
+        super().put_off(owed)
         if self._sink is not None:  # a caller that is cancelled must not stay among the debts for ever
             self._sink.add_done_callback(self._caller_left)
 
@@ -181,7 +191,7 @@ class FutureReply(ReplyTo[R]):
 
     def _abandon(self) -> None:
         self._settle()
-        self._gave_up = True
+        self._deadline = _GAVE_UP
 
     def _unwanted(self, future: "asyncio.Future[R] | None") -> None:
         if future is not None:

@@ -85,6 +85,7 @@ class ActorSystem:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.call_soon: CallSoon = self.loop.call_soon
+        self.create_future = self.loop.create_future
         self.telemetry = telemetry or Telemetry()
         self.clock = clock or self.loop.time
         self.kill_grace = kill_grace

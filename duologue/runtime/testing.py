@@ -18,12 +18,17 @@ class NothingToWaitFor(RuntimeError):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock starts at 0 and jumps to the next timer when there is nothing to run.
 
-    Sockets and pipes work, but the clock does not wait for them: with a timer pending, only what is ready at
-    once is seen. Threads are not waited for at all.
+    Sockets, pipes and threads work, but the clock does not wait for them: with a timer pending, only what is
+    ready at once is seen.
+
+    Args:
+        patience: Real seconds that a thread has to wake the loop when there is no timer and no file, before
+            `NothingToWaitFor` is raised out of the loop's run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patience: float = 1.0) -> None:
         self._now = 0.0
+        self.patience = patience
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -47,8 +52,10 @@ class _JumpingSelector(selectors.DefaultSelector):  # the best of the platform
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            if len(self.get_map()) > 1:  # more than the loop's own wake-up pipe: a file may still speak
-                return super().select(None)
-            raise NothingToWaitFor("every task waits, and no timer is left that could wake one")
+            only_wake_up = len(self.get_map()) <= 1  # the loop's own pipe: only a thread could speak
+            ready = super().select(self._loop.patience if only_wake_up else None)
+            if not ready:
+                raise NothingToWaitFor("every task waits, and no timer is left that could wake one")
+            return ready
         self._loop.jump(timeout)
         return ready

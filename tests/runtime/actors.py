@@ -137,7 +137,8 @@ async def log_of(ref: Ref[Any]) -> list[Any]:
 
 
 def worker(
-    id: str,
+    name: str,
+    /,
     log: list[Any] | None = None,
     restart: Restart = Restart.PERMANENT,
     *,
@@ -146,16 +147,16 @@ def worker(
     on_terminate: Callable[[Probe, ExitReason], Any] | None = None,
     **fields: Any,
 ) -> ChildSpec:
-    """A child that writes `start id` and `stop id` into the log, when one is given."""
+    """A child that writes `start name` and `stop name` into the log, when one is given."""
 
     def started(me: Probe) -> Any:
         if log is not None:
-            log.append(f"start {id}")
+            log.append(f"start {name}")
         return on_init(me) if on_init else None
 
     def stopped(me: Probe, reason: ExitReason) -> Any:
         if log is not None:
-            log.append(f"stop {id}")
+            log.append(f"stop {name}")
         return on_terminate(me, reason) if on_terminate else None
 
-    return ChildSpec(id, lambda: kind(on_init=started, on_terminate=stopped), restart, **fields)
+    return ChildSpec(name, lambda: kind(on_init=started, on_terminate=stopped), restart, **fields)

@@ -89,7 +89,9 @@ async def test_a_child_that_ignores_is_dropped_on_start_and_on_restart(system: A
     assert len(sup) == 0
 
 
-async def test_permanent_and_transient_children_are_restarted_as_new_refs(system: ActorSystem, ledger: Ledger):
+async def test_permanent_and_transient_children_are_restarted_as_new_refs(
+    system: ActorSystem, ledger: Ledger
+):
     sup = DynamicSupervisor(intensity=10)
     system.spawn(sup)
     permanent = sup.start_child_nowait(worker("p"))
@@ -116,7 +118,9 @@ async def test_a_transient_child_that_ends_cleanly_is_gone(system: ActorSystem, 
 async def test_a_crash_of_a_temporary_child_is_its_own(system: ActorSystem):
     sup = DynamicSupervisor(intensity=0)
     ref = system.spawn(sup)
-    others = [sup.start_child_nowait(worker(f"t{number}", restart=Restart.TEMPORARY)) for number in range(100)]
+    others = [
+        sup.start_child_nowait(worker(f"t{number}", restart=Restart.TEMPORARY)) for number in range(100)
+    ]
     for other in others[:99]:
         other.cast(boom)
     await turns()
@@ -173,7 +177,9 @@ async def test_failing_restarts_count_and_trip(system: ActorSystem):
     assert len(attempts) == 6
 
 
-async def test_a_start_function_that_raises_on_restart_is_tried_again_and_counts_as_a_child(system: ActorSystem):
+async def test_a_start_function_that_raises_on_restart_is_tried_again_and_counts_as_a_child(
+    system: ActorSystem,
+):
     failures = [0]
 
     def start() -> Probe:
@@ -246,7 +252,10 @@ async def test_children_stop_in_parallel_with_one_timer_for_each_patience(system
     sup = DynamicSupervisor()
     ref = system.spawn(sup)
     slow_ones = [sup.start_child_nowait(worker("s", kind=Trapper, on_terminate=slow)) for _ in range(50)]
-    hung = [sup.start_child_nowait(worker("h", kind=Trapper, on_terminate=forever, shutdown=2.0)) for _ in range(50)]
+    hung = [
+        sup.start_child_nowait(worker("h", kind=Trapper, on_terminate=forever, shutdown=2.0))
+        for _ in range(50)
+    ]
     brutal = sup.start_child_nowait(worker("b", kind=Trapper, on_terminate=forever, shutdown=BRUTAL_KILL))
     await turns()
     assert await ref.stop() == NORMAL
@@ -292,7 +301,9 @@ async def test_under_a_supervisor_it_is_restarted_empty(system: ActorSystem):
     assert (await made[1].start_child(worker("a"))).alive
 
 
-async def test_unexpected_messages_are_reported_and_dropped(system: ActorSystem, caplog: pytest.LogCaptureFixture):
+async def test_unexpected_messages_are_reported_and_dropped(
+    system: ActorSystem, caplog: pytest.LogCaptureFixture
+):
     ref = system.spawn(DynamicSupervisor())
     ref.cast("stray")
     ref.info("stray")

@@ -1,6 +1,7 @@
 """When terminate runs, in which order an end is told, and who can not hold it up."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -192,10 +193,8 @@ async def test_a_handler_that_swallows_its_cancellation_becomes_a_zombie_and_hol
 
     async def stubborn(me: Probe) -> None:
         while not release.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
-            except asyncio.CancelledError:
-                pass
 
     ref = system.spawn(Probe())
     ref.cast(stubborn)

@@ -22,7 +22,9 @@ def test_reasons_are_compared_by_value():
 
 def test_the_clean_reasons_are_normal_shutdown_with_or_without_a_term_and_ignored():
     assert all(reason.clean for reason in (NORMAL, SHUTDOWN, ExitReason.shutdown("x"), IGNORED))
-    assert not any(reason.clean for reason in (KILLED, NOPROC, ExitReason("error", "ValueError"), ExitReason("mine")))
+    assert not any(
+        reason.clean for reason in (KILLED, NOPROC, ExitReason("error", "ValueError"), ExitReason("mine"))
+    )
 
 
 def test_a_reason_made_of_an_exception_keeps_its_type_message_and_places():

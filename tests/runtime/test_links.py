@@ -1,5 +1,6 @@
 """Exit signals, links, monitors and trapping."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -109,7 +110,9 @@ async def test_a_normal_end_does_not_take_a_linked_actor_along(system: ActorSyst
     assert await one.call(Echo("alive")) == "alive"
 
 
-async def test_a_trapping_actor_gets_the_end_of_a_linked_one_as_a_message_even_a_normal_one(system: ActorSystem):
+async def test_a_trapping_actor_gets_the_end_of_a_linked_one_as_a_message_even_a_normal_one(
+    system: ActorSystem,
+):
     trapper, other = system.spawn(Trapper()), system.spawn(Probe())
     trapper.cast(lambda me: me.ctx.link(other))
     await turns()
@@ -232,7 +235,7 @@ async def test_a_ring_of_links_ends_once_each(system: ActorSystem):
 
 async def test_a_chain_of_ten_thousand_links_does_not_end_in_recursion(system: ActorSystem):
     refs = [system.spawn(Probe()) for _ in range(10_000)]
-    for one, other in zip(refs, refs[1:], strict=False):
+    for one, other in itertools.pairwise(refs):
         one.cast(lambda me, other=other: me.ctx.link(other))
     await turns()
     refs[0].exit(ExitReason("end"))

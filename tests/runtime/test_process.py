@@ -137,7 +137,8 @@ async def test_continue_from_a_call_runs_after_the_answer_and_before_the_next_me
     log: list[Any] = []
     ref = system.spawn(Probe(log))
     ref.call_nowait(
-        Do(lambda me, reply_to: Reply("x", then=Continue("more"))), lambda outcome: log.append(outcome.result())
+        Do(lambda me, reply_to: Reply("x", then=Continue("more"))),
+        lambda outcome: log.append(outcome.result()),
     )
     ref.cast("next")
     assert await log_of(ref) == ["init", "x", ("continue", "more"), "next"]
@@ -149,7 +150,13 @@ async def test_continue_from_cast_info_and_a_call_without_an_answer(system: Acto
     ref.info("i")
     unanswered = ref.call(Do(lambda me, reply_to: Continue("call")))
     ref.cast("last")
-    assert (await log_of(ref))[1:] == [("continue", "cast"), "i", ("continue", "info"), ("continue", "call"), "last"]
+    assert (await log_of(ref))[1:] == [
+        ("continue", "cast"),
+        "i",
+        ("continue", "info"),
+        ("continue", "call"),
+        "last",
+    ]
     assert not unanswered.done()
     unanswered.cancel()
 
@@ -183,7 +190,9 @@ async def test_an_endless_chain_of_continues_does_not_hold_the_loop(system: Acto
 
 
 @pytest.mark.parametrize("async_", [False, True])
-async def test_a_handler_that_returns_the_wrong_thing_stops_the_actor_and_says_so(system: ActorSystem, async_: bool):
+async def test_a_handler_that_returns_the_wrong_thing_stops_the_actor_and_says_so(
+    system: ActorSystem, async_: bool
+):
     async def wrong_later(me: Probe) -> str:
         await asyncio.sleep(0)
         return "wrong"
@@ -223,7 +232,9 @@ async def test_continue_without_a_handler_stops_the_actor(system: ActorSystem):
     assert reason.detail == "UnhandledRequest"
 
 
-async def test_a_stray_info_is_reported_by_type_and_survived(system: ActorSystem, caplog: pytest.LogCaptureFixture):
+async def test_a_stray_info_is_reported_by_type_and_survived(
+    system: ActorSystem, caplog: pytest.LogCaptureFixture
+):
     ref = system.spawn(Bare())
     ref.info("a private text")
     await turns()
@@ -305,7 +316,9 @@ async def test_a_crash_is_reported_once_with_its_place_and_without_private_text(
     assert "private" not in caplog.text
 
 
-async def test_a_describe_that_fails_does_not_break_the_report(system: ActorSystem, caplog: pytest.LogCaptureFixture):
+async def test_a_describe_that_fails_does_not_break_the_report(
+    system: ActorSystem, caplog: pytest.LogCaptureFixture
+):
     class Broken(Probe):
         def describe(self) -> dict[str, object]:
             raise ValueError
@@ -330,7 +343,9 @@ async def test_a_clean_end_is_silent(
 # Context variables.
 
 
-async def test_an_actor_does_not_see_the_context_variables_of_who_started_it_or_of_others(system: ActorSystem):
+async def test_an_actor_does_not_see_the_context_variables_of_who_started_it_or_of_others(
+    system: ActorSystem,
+):
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     variable.set("the starter's")
     one, two = system.spawn(Probe()), system.spawn(Probe())

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from duologue.runtime import ActorSystem, AlreadyRegistered, NoProc, Registry, SHUTDOWN
+from duologue.runtime import SHUTDOWN, ActorSystem, AlreadyRegistered, NoProc, Registry
 from tests.runtime.actors import Do, Probe, boom, turns
 
 
@@ -68,7 +68,9 @@ async def test_the_dead_get_no_names(system: ActorSystem):
 
 async def test_an_actor_that_is_terminating_still_has_its_name(system: ActorSystem):
     seen: list[Any] = []
-    ref = system.spawn(Probe(on_terminate=lambda me, reason: seen.append(system.whereis("mine"))), name="mine")
+    ref = system.spawn(
+        Probe(on_terminate=lambda me, reason: seen.append(system.whereis("mine"))), name="mine"
+    )
     await ref.stop()
     assert seen == [ref]
 

@@ -16,6 +16,7 @@ from duologue.runtime import (
     ReplyTo,
     Stop,
 )
+from duologue.runtime.testing import VirtualTimeLoop
 from tests.runtime.actors import Do, Echo, Ledger, Probe, boom, turns
 
 
@@ -35,11 +36,15 @@ async def test_a_call_returns_what_the_handler_returned(system: ActorSystem):
 
 async def test_an_answer_may_come_later_from_another_actor(system: ActorSystem):
     owner, other = system.spawn(Probe()), system.spawn(Probe())
-    answer = owner.call(Do(lambda me, reply_to: (other.cast(lambda _: reply_to.reply("from afar")), NO_REPLY)[1]))
+    answer = owner.call(
+        Do(lambda me, reply_to: (other.cast(lambda _: reply_to.reply("from afar")), NO_REPLY)[1])
+    )
     assert await answer == "from afar"
 
 
-async def test_several_calls_are_under_way_at_once_and_are_answered_in_the_order_of_completion(system: ActorSystem):
+async def test_several_calls_are_under_way_at_once_and_are_answered_in_the_order_of_completion(
+    system: ActorSystem,
+):
     ref = system.spawn(Probe())
     kept: list[ReplyTo[Any]] = []
     done: list[int] = []
@@ -330,3 +335,44 @@ async def test_a_callback_that_raises_hits_neither_the_actor_nor_the_loop(
 async def test_an_outcome_shows_no_value(system: ActorSystem):
     assert repr(Outcome("private")) == "Outcome(ok)"
     assert repr(Outcome(error=ValueError("private"))) == "Outcome(ValueError)"
+
+
+@pytest.mark.parametrize("timeout", [5, 5.0])
+async def test_the_deadline_holds_wherever_the_request_waits(system: ActorSystem, timeout: float):
+    """In the handler, behind an async one, behind a full turn's worth of messages, and behind a slow start or end."""
+
+    async def hang(me: Probe, *args: Any) -> None:
+        await asyncio.Event().wait()
+
+    in_handler = system.spawn(Probe())
+    behind = system.spawn(Probe())
+    behind.cast(hang)
+    far_behind = system.spawn(Probe())
+    far_behind.cast(hang)
+    for number in range(200):
+        far_behind.cast(number)
+    starting = system.spawn(Probe(on_init=hang))
+    ending = await system.start(Probe(on_terminate=hang))
+    ending.cast(lambda me: Stop())
+    began = system.now()
+    answers = [in_handler.call(Do(hang), timeout)]
+    answers += [ref.call(Echo(), timeout) for ref in (behind, far_behind, starting, ending)]
+    for answer in answers:
+        with pytest.raises(CallTimeout):
+            await answer
+    assert 5.0 <= system.now() - began <= 5.04
+    for ref in (in_handler, behind, far_behind, starting, ending):
+        ref.kill()
+
+
+async def test_a_call_that_waits_for_the_second_turn_has_its_deadline(system: ActorSystem):
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    ref = await system.start(Probe())
+    for _ in range(63):
+        ref.cast(lambda me: None)
+    ref.cast(lambda me: asyncio.Event().wait())
+    answer = ref.call(Echo(), timeout=1.0)  # the 65th
+    with pytest.raises(CallTimeout):
+        await answer
+    ref.kill()

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -30,9 +31,9 @@ from duologue.runtime import (
 from tests.runtime.actors import Echo, Ledger, Probe, Trapper, boom, stop_with, turns, worker
 
 
-def _ref(sup: Supervisor, id: str) -> Ref[Any]:
-    ref = sup.child(id)
-    assert ref is not None, f"{id} does not run"
+def _ref(sup: Supervisor, name: str) -> Ref[Any]:
+    ref = sup.child(name)
+    assert ref is not None, f"{name} does not run"
     return ref
 
 
@@ -63,7 +64,7 @@ async def test_children_start_in_order_and_stop_in_reverse_one_at_a_time(system:
     async def slowly(me: Probe, reason: ExitReason) -> None:
         await asyncio.sleep(1.0)
 
-    sup = Supervisor([worker(id, log, kind=Trapper, on_terminate=slowly) for id in "abc"])
+    sup = Supervisor([worker(name, log, kind=Trapper, on_terminate=slowly) for name in "abc"])
     ref = await system.start(sup)
     assert log == ["start a", "start b", "start c"]
     await ref.stop()
@@ -82,7 +83,9 @@ async def test_a_child_waits_for_the_init_of_the_one_before(system: ActorSystem)
     assert log == ["start a", "a is ready", "start b"]
 
 
-async def test_when_one_child_does_not_start_those_before_it_are_ended_and_the_start_fails(system: ActorSystem):
+async def test_when_one_child_does_not_start_those_before_it_are_ended_and_the_start_fails(
+    system: ActorSystem,
+):
     log: list[str] = []
     sup = Supervisor([worker("a", log, kind=Trapper), worker("b", on_init=boom), worker("c", log)])
     with pytest.raises(StartFailed, match="failed to start child 'b': error: ValueError") as failed:
@@ -248,7 +251,7 @@ async def test_a_registered_child_has_its_name_again_after_a_restart(system: Act
 
 async def test_one_for_one_restarts_one(system: ActorSystem):
     log: list[str] = []
-    sup = Supervisor([worker(id, log, kind=Trapper) for id in "abc"])
+    sup = Supervisor([worker(name, log, kind=Trapper) for name in "abc"])
     await system.start(sup)
     _ref(sup, "b").kill()
     await turns()
@@ -257,7 +260,7 @@ async def test_one_for_one_restarts_one(system: ActorSystem):
 
 async def test_one_for_all_ends_all_in_reverse_and_starts_all_in_order(system: ActorSystem):
     log: list[str] = []
-    sup = Supervisor([worker(id, log, kind=Trapper) for id in "abcd"], strategy=Strategy.ONE_FOR_ALL)
+    sup = Supervisor([worker(name, log, kind=Trapper) for name in "abcd"], strategy=Strategy.ONE_FOR_ALL)
     await system.start(sup)
     _ref(sup, "b").kill()
     await turns(100)
@@ -266,7 +269,7 @@ async def test_one_for_all_ends_all_in_reverse_and_starts_all_in_order(system: A
 
 async def test_rest_for_one_ends_and_starts_those_after_it(system: ActorSystem):
     log: list[str] = []
-    sup = Supervisor([worker(id, log, kind=Trapper) for id in "abcd"], strategy=Strategy.REST_FOR_ONE)
+    sup = Supervisor([worker(name, log, kind=Trapper) for name in "abcd"], strategy=Strategy.REST_FOR_ONE)
     await system.start(sup)
     _ref(sup, "b").kill()
     await turns(100)
@@ -287,10 +290,10 @@ async def test_the_third_restart_trips_an_intensity_of_two(system: ActorSystem, 
 
 
 async def test_intensity_is_summed_over_all_children(system: ActorSystem):
-    sup = Supervisor([worker(id) for id in "abc"], intensity=2)
+    sup = Supervisor([worker(name) for name in "abc"], intensity=2)
     ref = await system.start(sup)
-    for id in "abc":
-        _ref(sup, id).cast(boom)
+    for name in "abc":
+        _ref(sup, name).cast(boom)
     assert await ref.wait() == SHUTDOWN
 
 
@@ -426,10 +429,8 @@ async def test_a_zombie_does_not_hang_its_supervisor(system: ActorSystem):
 
     async def stubborn(me: Probe) -> None:
         while not release.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
-            except asyncio.CancelledError:
-                pass
 
     sup = Supervisor([worker("a", shutdown=1.0), worker("b")])
     ref = await system.start(sup)
@@ -549,7 +550,10 @@ async def test_unexpected_messages_are_reported_and_dropped(
 async def test_a_supervisor_ends_with_its_significant_children(
     system: ActorSystem, auto: AutoShutdown, restart: Restart, reason: ExitReason, ends: bool
 ):
-    children = [worker("a", restart=restart, significant=True), worker("b", restart=restart, significant=True)]
+    children = [
+        worker("a", restart=restart, significant=True),
+        worker("b", restart=restart, significant=True),
+    ]
     sup = Supervisor([*children, worker("c")], auto_shutdown=auto)
     ref = await system.start(sup)
     _ref(sup, "a").cast(stop_with(reason))

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import weakref
 from typing import Any
@@ -28,7 +29,13 @@ async def test_the_end_of_an_owned_task_comes_as_an_info(system: ActorSystem):
     task = await ref.call(Do(lambda me, _: me.ctx.spawn(_value(7), name="seven")))
     await turns()
     (done,) = await _done(ref)
-    assert (done.name, done.task, done.result, done.exception, done.cancelled) == ("seven", task, 7, None, False)
+    assert (done.name, done.task, done.result, done.exception, done.cancelled) == (
+        "seven",
+        task,
+        7,
+        None,
+        False,
+    )
     assert task.done
 
 
@@ -170,15 +177,15 @@ async def test_terminate_runs_while_the_tasks_still_live(system: ActorSystem):
     assert seen == [True]
 
 
-async def test_a_task_that_swallows_its_cancellation_is_left_behind_and_counted(system: ActorSystem, ledger: Ledger):
+async def test_a_task_that_swallows_its_cancellation_is_left_behind_and_counted(
+    system: ActorSystem, ledger: Ledger
+):
     release = asyncio.Event()
 
     async def stubborn() -> None:
         while not release.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
-            except asyncio.CancelledError:
-                pass
 
     ref = system.spawn(Probe())
     ref.cast(lambda me: me.ctx.spawn(stubborn(), name="stubborn") and None)

@@ -24,8 +24,13 @@ def test_an_hour_passes_at_once_and_timers_keep_their_order():
 
 
 def test_a_deadlock_is_an_error_and_not_a_hang():
+    loop = VirtualTimeLoop(patience=0.05)
+    task = loop.create_task(asyncio.Event().wait())
     with pytest.raises(NothingToWaitFor):
-        _run(asyncio.Event().wait())
+        loop.run_until_complete(task)
+    task.cancel()
+    loop.run_until_complete(asyncio.wait([task]))
+    loop.close()
 
 
 def test_a_socket_that_can_be_read_comes_before_a_jump():

@@ -1,6 +1,7 @@
 """Traps of asyncio that an actor kernel must not fall into, and what bad handlers may not do to others."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -31,7 +32,9 @@ async def bystander(system: ActorSystem) -> AsyncIterator[None]:
 pytestmark = pytest.mark.usefixtures("bystander")
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
+)
 async def test_no_exception_of_a_handler_gets_to_the_loop(system: ActorSystem, error: BaseException):
     def inline(me: Probe, reply_to: ReplyTo[Any]) -> None:
         raise error
@@ -61,7 +64,9 @@ async def test_no_exception_of_init_or_terminate_gets_to_the_loop(system: ActorS
         assert (await ref.stop()).detail == type(error).__name__
 
 
-async def test_a_handler_that_never_returns_costs_its_callers_their_timeout_and_nobody_else(system: ActorSystem):
+async def test_a_handler_that_never_returns_costs_its_callers_their_timeout_and_nobody_else(
+    system: ActorSystem,
+):
     ref = system.spawn(Probe())
     ref.cast(lambda me: asyncio.Event().wait())
     with pytest.raises(CallTimeout):
@@ -70,7 +75,9 @@ async def test_a_handler_that_never_returns_costs_its_callers_their_timeout_and_
     await ref.wait()
 
 
-async def test_an_answer_set_before_the_caller_is_cancelled_does_not_swallow_the_cancellation(system: ActorSystem):
+async def test_an_answer_set_before_the_caller_is_cancelled_does_not_swallow_the_cancellation(
+    system: ActorSystem,
+):
     """Of gh-86296: `wait_for` returned the result and lost the cancellation. The kernel has no `wait_for`."""
     actor = Probe()
     ref = system.spawn(actor)
@@ -210,10 +217,8 @@ async def test_stop_and_shutdown_give_up_on_a_handler_that_ignores_its_cancellat
 
     async def stubborn(me: Probe) -> None:
         while not release.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
-            except asyncio.CancelledError:
-                pass
 
     ref = system.spawn(Probe())
     ref.cast(stubborn)
