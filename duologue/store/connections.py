@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 
@@ -30,6 +31,9 @@ def connector(url: str, *, connect_timeout: float) -> Callable[[], AbstractConne
     try:
         options: dict[str, Any] = dict(parse_url(url))
         make: Callable[..., AbstractConnection] = options.pop("connection_class", Connection)
+        database = urlsplit(url).path.strip("/")
+        if database and "db" not in options and "path" not in options:
+            options["db"] = int(database)  # fails where the library would silently take 0
         for name in _OF_POOLS:
             options.pop(name, None)
         options |= {

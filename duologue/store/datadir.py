@@ -13,6 +13,7 @@ Locks end with the process that holds them, however it ends, so nothing here can
 
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -43,6 +44,8 @@ class DataDirectory:
         self.socket = _socket_path(self.path)
         self._lock: int | None = None
         """Descriptor of the locked `lock`; `None` while the directory is not ours."""
+        self._outside: Path | None = None
+        """The socket's private directory once `prepare` has found it to be ours; `None` where there is none."""
 
     @property
     def url(self) -> str:
@@ -106,6 +109,7 @@ class DataDirectory:
             private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
             if not private or found.st_uid != os.getuid():
                 raise ConfigurationError(f"{parent} is not a private directory of this user; remove it.")
+            self._outside = parent
         self.socket.unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES_MAX:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -113,9 +117,11 @@ class DataDirectory:
     def clear(self) -> None:
         """Remove what only makes sense while Valkey runs."""
         self.pid_file.unlink(missing_ok=True)
-        self.socket.unlink(missing_ok=True)
-        if self.socket.parent != self.path and self.socket.parent.exists():
-            self.socket.parent.rmdir()
+        if self._outside is not None:
+            shutil.rmtree(self._outside, ignore_errors=True)
+            self._outside = None
+        elif self.socket.parent == self.path:
+            self.socket.unlink(missing_ok=True)
 
     def valkey_pid(self) -> int | None:
         """The pid that Valkey wrote, if it came that far."""
