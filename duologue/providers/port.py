@@ -99,7 +99,9 @@ class AttemptStarted:
     """A call to a model is about to be made. Text deltas that follow belong to this attempt.
 
     `reason` is `None` for the first attempt of a turn, else the code of what made it necessary: a
-    `providers.failures.Category` value, or `"interrupted"` after a restart.
+    `providers.failures.Category` value, or `"interrupted"` after a restart. A turn's first attempt has the
+    reason `"over_capacity"` when a model before it was at its cap, since no call was made to that one. Two
+    attempts in a row may name the same model: a one-off 500 and a short rate limit are tried once more.
     """
 
     attempt: int

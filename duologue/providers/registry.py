@@ -31,6 +31,7 @@ class Providers:
         models: As they are configured.
         environ: Where keys are read from, at each call; a key that changes is used from the next call on.
         factories: By provider name.
+        adapters: Made already, by the name of their model; closed with the others.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Providers:
         *,
         environ: Mapping[str, str] = os.environ,
         factories: Mapping[str, Factory] = FACTORIES,
+        adapters: Mapping[str, Provider] | None = None,
     ) -> None:
         self._models = models
         self._environ = environ
@@ -46,7 +48,7 @@ class Providers:
         self._clients = HttpClients(
             tls=any((model.url or "").startswith("https:") for model in models.values())
         )
-        self._built: dict[str, Provider] = {}
+        self._built: dict[str, Provider] = dict(adapters or {})
 
     def provider(self, name: str) -> Provider:
         """The adapter of a registered model.

@@ -133,7 +133,7 @@ async def test_a_fault_at_any_token_is_never_a_complete_answer(
 
 
 def test_the_table_of_faults_is_whole() -> None:
-    good = {Fault.JSON, Fault.NO_FINISH, Fault.NO_DONE}
+    good = {Fault.JSON, Fault.NO_FINISH, Fault.NO_DONE, Fault.LATE_USAGE}
     assert {fault for fault, _, _ in FAULTS} | good == set(Fault)
 
 
@@ -145,6 +145,18 @@ async def test_a_lax_server_is_still_understood(
     events, failure = await ask(upstream, clients)
     assert failure is None
     assert (text_of(events), end_of(events)) == ("".join(WORDS), Finished(FinishReason.STOP))
+
+
+async def test_usage_and_text_that_come_after_the_terminal_mark_are_not_lost(
+    upstream: FakeUpstream, clients: HttpClients
+) -> None:
+    upstream.play(Play(tokens=WORDS, fault=Fault.LATE_USAGE))
+    events, failure = await ask(upstream, clients)
+    assert failure is None
+    assert text_of(events) == "".join(WORDS) + "P.S."
+    assert usage_of(events) == Usage(7, 5)
+    assert end_of(events) == Finished(FinishReason.STOP)
+    assert sum(isinstance(event, Finished) for event in events) == 1
 
 
 async def test_a_refused_connection_is_told_at_once(upstream: FakeUpstream, clients: HttpClients) -> None:

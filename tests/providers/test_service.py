@@ -66,8 +66,7 @@ class Scene:
 
     async def ask(self, request: TurnRequest = ASK) -> tuple[list[Any], DuologueError | None]:
         """All events of one turn, and what it failed with."""
-        providers = Providers(self.settings.models)
-        providers._built.update(self.models)
+        providers = Providers(self.settings.models, adapters=self.models)
         self.services = build_services(self.settings, telemetry=self.telemetry, providers=providers)
         events: list[Any] = []
         try:
@@ -261,8 +260,7 @@ def test_usage_of_a_failed_attempt_is_told_to_telemetry_too() -> None:
 def test_a_model_at_its_cap_is_passed_over_without_a_call() -> None:
     async def main() -> None:
         scene = Scene([Say("a"), Wait(5.0), Say("b"), End()], GOOD, primary={"max_concurrent": 1})
-        providers = Providers(scene.settings.models)
-        providers._built.update(scene.models)
+        providers = Providers(scene.settings.models, adapters=scene.models)
         services = build_services(scene.settings, telemetry=scene.telemetry, providers=providers)
         async with aclosing(services.stream(ASK)) as first:
             await anext(first)
@@ -281,8 +279,7 @@ def test_a_model_at_its_cap_is_passed_over_without_a_call() -> None:
 def test_when_all_are_at_their_cap_the_error_says_so() -> None:
     async def main() -> None:
         scene = Scene([Hang()], primary={"max_concurrent": 1})
-        providers = Providers(scene.settings.models)
-        providers._built.update(scene.models)
+        providers = Providers(scene.settings.models, adapters=scene.models)
         services = build_services(scene.settings, providers=providers)
         first = services.stream(ASK)
         await anext(first)

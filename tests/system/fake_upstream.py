@@ -56,6 +56,9 @@ class Fault(StrEnum):
     ERROR_FRAME = "error_frame"  # an error object, then [DONE]
     NO_FINISH = "no_finish"  # all content and [DONE], no finish_reason
     NO_DONE = "no_done"  # finish_reason, then nothing more is sent and the connection stays open
+    LATE_USAGE = (
+        "late_usage"  # finish_reason, a little later more text, then usage and [DONE]: no fault, but lax
+    )
     HUGE_LINE = "huge_line"  # 8 MiB without a line end
 
 
@@ -300,7 +303,7 @@ class _Connection(asyncio.Protocol):
         frames = play.frames()
         if fault in (Fault.EMPTY, Fault.DONE_ONLY):
             frames = []
-        elif fault not in (None, Fault.NO_FINISH, Fault.NO_DONE):
+        elif fault not in (None, Fault.NO_FINISH, Fault.NO_DONE, Fault.LATE_USAGE):
             frames = frames[: play.at]
         self._send(iter(frames), play, fault)
 
@@ -333,6 +336,11 @@ class _Connection(asyncio.Protocol):
                 self._last(_http_chunk(_event(error) + b"data: [DONE]\n\n") + b"0\r\n\r\n")
             case Fault.NO_FINISH | Fault.DONE_ONLY:
                 self._last(_http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+            case Fault.LATE_USAGE:
+                self.transport.write(
+                    _http_chunk(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+                )
+                self.timer = self.loop.call_later(0.02, self._late, play)
             case Fault.NO_DONE:
                 self.transport.write(
                     _http_chunk(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
@@ -341,6 +349,10 @@ class _Connection(asyncio.Protocol):
                 self._last(_http_chunk(b"data: " + b"x" * (8 << 20)))
             case _:
                 pass  # STALL: nothing, ever
+
+    def _late(self, play: Play) -> None:
+        self.transport.write(_http_chunk(_delta("P.S.")))
+        self.timer = self.loop.call_later(0.02, self._last, play.ending())
 
     def _ping(self) -> None:
         self.transport.write(_http_chunk(b": ping\n\n"))
