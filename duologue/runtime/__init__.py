@@ -28,8 +28,9 @@ from duologue.runtime.registry import Registry
 from duologue.runtime.requests import Outcome, ReplyTo, Request
 from duologue.runtime.restart import RestartWindow
 from duologue.runtime.results import NO_REPLY, Continue, NoReply, Refuse, Reply, Stop
+from duologue.runtime.roster import ChildCounts, ChildInfo
 from duologue.runtime.strategy import AutoShutdown, Strategy
-from duologue.runtime.supervisor import ChildCounts, ChildInfo, Supervisor
+from duologue.runtime.supervisor import Supervisor
 from duologue.runtime.system import ActorSystem, Statistics
 from duologue.runtime.tasks import OwnedTask, TaskDone
 from duologue.runtime.tree import ActorNode

@@ -149,7 +149,7 @@ class DynamicSupervisor(Actor):
         if restarts:
             assert last is not None
             local(ref).past = (restarts, last)
-            me.system.telemetry.actor_restarted(actor=local(ref).kind.__name__)
+            me.system.actor_restarted(local(ref))
         self._children[ref] = _Child(spec, restarts)
         return ref
 

@@ -54,9 +54,8 @@ class Ending:
             self._finish()
         else:
             self._killed = process.system.loop.create_future()
-            self._runner = process.system.loop.create_task(
-                self._run(step, pending), name=f"{process.name}/ending"
-            )
+            loop = process.system.loop
+            self._runner = asyncio.Task(self._run(step, pending), loop=loop, name=f"{process.name}/ending")
 
     def kill(self) -> None:
         """Wait for `terminate` no longer."""
@@ -156,7 +155,7 @@ class Ending:
         if self._during is None or reason.clean:
             return
         report_crash(process.name, reason, self._during, self._described())
-        process.system.telemetry.actor_crashed(actor=process.kind.__name__, reason=str(reason))
+        process.system.actor_crashed(process, reason)
 
     def _described(self) -> Mapping[str, object]:
         actor = self._process.actor

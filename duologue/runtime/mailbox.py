@@ -12,12 +12,12 @@ from contextvars import Context
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from duologue.errors import CallTimeout
 from duologue.runtime.actor import Actor, Overflow
 from duologue.runtime.exits import NORMAL, ExitReason
 from duologue.runtime.failures import CallingSelf, MailboxOverflow, NoProc
 from duologue.runtime.ref import CALL_TIMEOUT, Ref
 from duologue.runtime.requests import CallbackReply, FutureReply, Outcome, Request
+from duologue.runtime.waiters import EndWaiter
 
 if TYPE_CHECKING:
     from duologue.runtime.system import ActorSystem
@@ -146,7 +146,7 @@ class Mailbox(Ref[Any]):
         else:
             self.post(STOP, reason, None)
             self.on_end(
-                _Waiter(future, None if timeout is None else self.system.deadlines.bucket(timeout)).ended
+                EndWaiter(future, None if timeout is None else self.system.deadlines.bucket(timeout)).ended
             )
         return future
 
@@ -157,7 +157,7 @@ class Mailbox(Ref[Any]):
         if self._step is not None and self._step is asyncio.current_task():
             raise CallingSelf(f"actor {self.name} waits for its own end")
         future: asyncio.Future[ExitReason] = self.system.loop.create_future()
-        waiter = _Waiter(future, None)
+        waiter = EndWaiter(future, None)
         self.on_end(waiter.ended)
         try:
             return await future
@@ -228,7 +228,7 @@ class Mailbox(Ref[Any]):
         actor = self.actor
         assert actor is not None
         if actor.overflow is Overflow.STOP:
-            self.exit_with(ExitReason("overflow"))
+            self.exit_with(ExitReason("overflow"), "mailbox")
         elif actor.overflow is Overflow.DROP_OLDEST:
             for index, (kind, _, token) in enumerate(queue):
                 if kind == CAST or (kind == INFO and token is None):
@@ -237,27 +237,5 @@ class Mailbox(Ref[Any]):
         return False
 
     @abstractmethod
-    def exit_with(self, reason: ExitReason) -> None:
-        """End at the next turn of the loop, without `terminate` (kernel)."""
-
-
-class _Waiter:
-    """Somebody who awaits an actor's end, for a time or for ever."""
-
-    __slots__ = ("_bucket", "_future")
-
-    def __init__(self, future: "asyncio.Future[ExitReason]", bucket: set[Any] | None) -> None:
-        self._future = future
-        self._bucket = bucket
-        if bucket is not None:
-            bucket.add(self)
-
-    def ended(self, reason: ExitReason) -> None:
-        if self._bucket is not None:
-            self._bucket.discard(self)
-        if not self._future.done():
-            self._future.set_result(reason)
-
-    def expire(self) -> None:
-        if not self._future.done():
-            self._future.set_exception(CallTimeout("the actor has not ended within the deadline"))
+    def exit_with(self, reason: ExitReason, during: str | None = None) -> None:
+        """End at the next turn of the loop, without `terminate` (kernel). `during`: whose fault, for the report."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from duologue.runtime.ref import Ref
 from duologue.runtime.requests import ReplyTo
 from duologue.runtime.results import Continue, NoReply, Refuse, Reply, Stop
 from duologue.runtime.tasks import OwnedTask, Raised, start_contained
+from duologue.runtime.waiters import StartDeadline
 
 if TYPE_CHECKING:
     from duologue.runtime.system import ActorSystem
@@ -257,7 +259,7 @@ class Process(Mailbox):
         )
         self._step.add_done_callback(self._stepped, context=self.context)
         if kind == INIT and self.start_timeout is not None:
-            _StartDeadline(self, self.start_timeout)
+            StartDeadline(self, self.start_timeout)
         return False
 
     def _stepped(self, task: "asyncio.Task[Any]") -> None:
@@ -303,8 +305,8 @@ class Process(Mailbox):
         elif reason != NORMAL or sender is self:
             self.exit_with(reason)
 
-    def exit_with(self, reason: ExitReason) -> None:
-        self.system.call_soon(self._end, reason)
+    def exit_with(self, reason: ExitReason, during: str | None = None) -> None:
+        self.system.call_soon(partial(self._end, reason, during=during))
 
     def _crash(self, error: BaseException, kind: int, reply_to: ReplyTo[Any] | None = None) -> None:
         if reply_to is not None:
@@ -387,26 +389,6 @@ class Process(Mailbox):
         """A task has ended."""
         if self.tasks is not None:
             self.tasks.pop(task, None)
-
-
-class _StartDeadline:
-    """Ends an actor whose async `init` takes too long."""
-
-    __slots__ = ("_bucket", "_process")
-
-    def __init__(self, process: Process, timeout: float) -> None:
-        self._process = process
-        self._bucket = process.system.deadlines.bucket(timeout)
-        self._bucket.add(self)
-        assert process.starters is not None
-        process.starters.append(self._started)
-
-    def expire(self) -> None:
-        if self._process.starters is not None:
-            self._process.exit_with(ExitReason("start_timeout"))
-
-    def _started(self, _: StartFailed | None) -> None:
-        self._bucket.discard(self)
 
 
 def local(ref: Ref[Any]) -> Process:

@@ -1,11 +1,10 @@
 """A supervisor of a known list of children, with the three strategies of OTP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from duologue.runtime.actor import Actor
-from duologue.runtime.children import ChildSpec, ChildType, Restart
+from duologue.runtime.children import ChildSpec, ChildType
 from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
 from duologue.runtime.failures import BadChildSpec, ChildError, NoProc, StartFailed
 from duologue.runtime.links import Exit
@@ -15,80 +14,20 @@ from duologue.runtime.reports import report_child, report_stray
 from duologue.runtime.requests import ReplyTo, Request
 from duologue.runtime.restart import RestartWindow
 from duologue.runtime.results import Refuse, Stop
+from duologue.runtime.roster import (
+    Child,
+    ChildCounts,
+    ChildInfo,
+    DeleteChild,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+    TryAgain,
+)
 from duologue.runtime.stopping import stop_children
 from duologue.runtime.strategy import AutoShutdown, Strategy, affected
 
-__all__ = ["Supervisor", "ChildInfo", "ChildCounts"]
-
-
-@dataclass(frozen=True, slots=True)
-class ChildInfo:
-    """One child at one moment. `state` is `running`, `stopped` or `restarting`; `ref` is there when it runs."""
-
-    id: str
-    state: str
-    ref: Ref[Any] | None
-    type: ChildType
-    restarts: int
-    last_reason: ExitReason | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChildCounts:
-    """How many children a supervisor has. Those being restarted count in `specs` but not as `active`."""
-
-    specs: int
-    active: int
-    supervisors: int
-    workers: int
-
-
-class _Child:
-    """One line of the supervisor's list."""
-
-    __slots__ = ("last_reason", "ref", "restarting", "restarts", "spec")
-
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
-        self.ref: Ref[Any] | None = None
-        self.restarting = False  # its last attempt failed, and another one waits in the mailbox
-        self.restarts = 0
-        self.last_reason: ExitReason | None = None
-
-    @property
-    def temporary(self) -> bool:
-        return self.spec.restart is Restart.TEMPORARY
-
-    def info(self) -> ChildInfo:
-        state = "running" if self.ref is not None else "restarting" if self.restarting else "stopped"
-        return ChildInfo(self.spec.id, state, self.ref, self.spec.type, self.restarts, self.last_reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _StartChild(Request[Ref[Any]]):
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class _RestartChild(Request[Ref[Any]]):
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _TerminateChild(Request[None]):
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _DeleteChild(Request[None]):
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _TryAgain:
-    """Info to itself: an attempt to restart failed. By mailbox, so that requests and the end get in between."""
-
-    child: _Child
+__all__ = ["Supervisor"]
 
 
 class Supervisor(Actor):
@@ -127,12 +66,12 @@ class Supervisor(Actor):
         self._strategy = strategy
         self._window = RestartWindow(intensity, period)
         self._auto_shutdown = auto_shutdown
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, Child] = {}
         for spec in children:
             self._check(spec)
             if spec.id in self._children:
                 raise BadChildSpec(f"child {spec.id!r}: id is taken by a child before it")
-            self._children[spec.id] = _Child(spec)
+            self._children[spec.id] = Child(spec)
 
     # For everybody in the same loop.
 
@@ -161,7 +100,7 @@ class Supervisor(Actor):
             StartIgnored: Its `init` raised `Ignore`; it is kept, stopped, unless it is temporary.
             BadChildSpec: It is significant and the supervisor has no `auto_shutdown`.
         """
-        return await self._ref().call(_StartChild(spec), timeout=None)
+        return await self._ref().call(StartChild(spec), timeout=None)
 
     async def restart_child(self, id: str) -> Ref[Any]:  # noqa: A002 - as above
         """Start a child that is stopped.
@@ -170,7 +109,7 @@ class Supervisor(Actor):
             ChildError: `running`, `restarting` or `not_found`.
             StartFailed: Its `init` failed; it stays stopped.
         """
-        return await self._ref().call(_RestartChild(id), timeout=None)
+        return await self._ref().call(RestartChild(id), timeout=None)
 
     async def terminate_child(self, id: str) -> None:  # noqa: A002 - as above
         """End a child and wait for its end. It stays in the list, stopped, unless it is temporary.
@@ -180,7 +119,7 @@ class Supervisor(Actor):
         Raises:
             ChildError: `not_found`.
         """
-        await self._ref().call(_TerminateChild(id), timeout=None)
+        await self._ref().call(TerminateChild(id), timeout=None)
 
     async def delete_child(self, id: str) -> None:  # noqa: A002 - as above
         """Take a stopped child from the list.
@@ -188,7 +127,7 @@ class Supervisor(Actor):
         Raises:
             ChildError: `running`, `restarting` or `not_found`.
         """
-        await self._ref().call(_DeleteChild(id), timeout=None)
+        await self._ref().call(DeleteChild(id), timeout=None)
 
     # Callbacks.
 
@@ -208,13 +147,13 @@ class Supervisor(Actor):
 
     async def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:
         match request:
-            case _StartChild(spec):
+            case StartChild(spec):
                 return await self._add(spec)
-            case _RestartChild(id):
+            case RestartChild(id):
                 return await self._start_stopped(id)
-            case _TerminateChild(id):
+            case TerminateChild(id):
                 return await self._terminate(id)
-            case _DeleteChild(id):
+            case DeleteChild(id):
                 return self._delete(id)
         return super().handle_call(request, reply_to)
 
@@ -226,7 +165,7 @@ class Supervisor(Actor):
             case Exit(ref, reason):
                 child = next((child for child in self._children.values() if child.ref is ref), None)
                 return None if child is None or ref is None else self._ended(child, reason)
-            case _TryAgain(child):
+            case TryAgain(child):
                 return self._restart(child) if child.restarting else None
         return report_stray(self.ctx.ref.name, message)
 
@@ -235,7 +174,7 @@ class Supervisor(Actor):
 
     # Ends and restarts.
 
-    def _ended(self, child: _Child, reason: ExitReason) -> Any:
+    def _ended(self, child: Child, reason: ExitReason) -> Any:
         child.ref = None
         child.last_reason = reason
         if not reason.clean:
@@ -247,7 +186,7 @@ class Supervisor(Actor):
             return Stop(SHUTDOWN)
         return None
 
-    def _restart(self, child: _Child) -> Any:
+    def _restart(self, child: Child) -> Any:
         child.restarting = True
         if not self._window.allow(self.ctx.now()):
             reason = child.last_reason or SHUTDOWN
@@ -255,13 +194,13 @@ class Supervisor(Actor):
             return Stop(SHUTDOWN)
         return self._carry_out(child)
 
-    async def _carry_out(self, ended: _Child) -> None:
+    async def _carry_out(self, ended: Child) -> None:
         """End and start what the strategy says. The first that does not start is tried again, by mailbox."""
         ids = affected(self._strategy, list(self._children), ended.spec.id)
         await self._stop([self._children[name] for name in reversed(ids)])
         for child in [self._children[name] for name in ids if name in self._children]:
             try:
-                await self._start(child)
+                ref = await self._start(child)
             except Exception as error:  # noqa: BLE001 - whatever keeps a child from starting
                 reason = _reason_of(error)
                 if reason == IGNORED:
@@ -270,10 +209,10 @@ class Supervisor(Actor):
                 child.restarting = True
                 child.last_reason = reason
                 report_child(self.ctx.ref.name, child.spec.id, reason, "did not start again")
-                self.ctx.ref.info(_TryAgain(child))
+                self.ctx.ref.info(TryAgain(child))
                 return
             child.restarts += 1
-            self.ctx.telemetry.actor_restarted(actor=local(self._of(child)).kind.__name__)
+            self.ctx.system.actor_restarted(local(ref))
 
     def _is_over(self) -> bool:
         if self._auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
@@ -285,7 +224,7 @@ class Supervisor(Actor):
 
     # Single children.
 
-    async def _start(self, child: _Child) -> Ref[Any]:
+    async def _start(self, child: Child) -> Ref[Any]:
         spec = child.spec
         me = self._process()
         ref = me.system.spawn(spec.start(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
@@ -296,14 +235,14 @@ class Supervisor(Actor):
         child.restarting = False
         return ref
 
-    def _stopped(self, child: _Child) -> None:
+    def _stopped(self, child: Child) -> None:
         """It does not run, and nobody will start it unasked."""
         child.ref = None
         child.restarting = False
         if child.temporary:
             self._children.pop(child.spec.id, None)
 
-    async def _stop(self, children: Sequence[_Child]) -> None:
+    async def _stop(self, children: Sequence[Child]) -> None:
         """End children one after the other, in the order given."""
         for child in children:
             ref = child.ref
@@ -327,7 +266,7 @@ class Supervisor(Actor):
             self._check(spec)
         except BadChildSpec as error:
             return Refuse(error)
-        child = self._children[spec.id] = _Child(spec)
+        child = self._children[spec.id] = Child(spec)
         try:
             return await self._start(child)
         except Exception as error:  # noqa: BLE001 - the caller's specification, so the caller's failure
@@ -380,18 +319,13 @@ class Supervisor(Actor):
     def _process(self) -> Process:
         return local(self.ctx.ref)
 
-    @staticmethod
-    def _of(child: _Child) -> Ref[Any]:
-        assert child.ref is not None
-        return child.ref
-
 
 def _reason_of(error: Exception) -> ExitReason:
     """Why a child did not start."""
     return error.reason if isinstance(error, StartFailed) else ExitReason.of(error)
 
 
-def _problem(child: _Child | None) -> str | None:
+def _problem(child: Child | None) -> str | None:
     """What keeps a child from being started or deleted."""
     if child is None:
         return "not_found"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from duologue.runtime.actor import Actor
-from duologue.runtime.exits import SHUTDOWN
+from duologue.runtime.exits import SHUTDOWN, ExitReason
 from duologue.runtime.failures import AlreadyRegistered, SystemStopped
 from duologue.runtime.process import Process, local
 from duologue.runtime.ref import Ref
 from duologue.runtime.registry import Registry
+from duologue.runtime.reports import report_callback
 from duologue.runtime.timers import DeadlineWheel
 from duologue.runtime.tree import ActorNode, build_tree, draw
 from duologue.telemetry import Telemetry
@@ -233,7 +234,7 @@ class ActorSystem:
         """An answer that nobody waited for."""
         if late:
             self._late += 1
-            self.telemetry.late_reply_dropped(actor=local(mailbox).kind.__name__)
+            self._emit(self.telemetry.late_reply_dropped, actor=local(mailbox).kind.__name__)
         else:
             self._duplicates += 1
 
@@ -246,8 +247,25 @@ class ActorSystem:
         self._zombies_total += 1
         self._zombies.add(task)
         task.add_done_callback(self._zombies.discard)
-        self.telemetry.task_zombie(actor=process.kind.__name__)
+        self._emit(self.telemetry.task_zombie, actor=process.kind.__name__)
 
     def loop_held(self, process: Process, message: object, seconds: float) -> None:
         """A handler held the loop for too long."""
-        self.telemetry.loop_held(actor=process.kind.__name__, message=type(message).__name__, seconds=seconds)
+        name = type(message).__name__
+        self._emit(self.telemetry.loop_held, actor=process.kind.__name__, message=name, seconds=seconds)
+
+    def actor_crashed(self, process: Process, reason: ExitReason) -> None:
+        """An actor ended by its own fault."""
+        self._emit(self.telemetry.actor_crashed, actor=process.kind.__name__, reason=str(reason))
+
+    def actor_restarted(self, process: Process) -> None:
+        """A supervisor started an actor again."""
+        self._emit(self.telemetry.actor_restarted, actor=process.kind.__name__)
+
+    def _emit(self, event: Callable[..., None], **values: object) -> None:
+        """Tell the telemetry. One that raises is detached: what it watches must not depend on it."""
+        try:
+            event(**values)
+        except Exception as error:  # noqa: BLE001 - not the emitter's fault
+            report_callback("telemetry", event.__name__, error)
+            self.telemetry = Telemetry()

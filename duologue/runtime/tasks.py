@@ -30,8 +30,12 @@ class Raised:
 def start_contained(
     loop: asyncio.AbstractEventLoop, work: Awaitable[Any], *, name: str, context: Context
 ) -> "asyncio.Task[Any]":
-    """A task for `work` whose result is that of `work`, or `Raised`."""
-    task = loop.create_task(contained(work), name=name, context=context)
+    """A task for `work` whose result is that of `work`, or `Raised`.
+
+    Made directly: a task factory of the loop's owner may start tasks inside the stack that makes them, and
+    there the actor's context is entered already.
+    """
+    task = asyncio.Task(contained(work), loop=loop, name=name, context=context)
     if isinstance(
         work, Coroutine
     ):  # cancelled before its first step it would complain of never being awaited

@@ -135,11 +135,12 @@ async def test_a_full_mailbox_may_drop_the_oldest_but_never_a_call(system: Actor
     assert (await log_of(ref))[1:] == [3, 4]
 
 
-async def test_a_full_mailbox_may_stop_the_actor(system: ActorSystem):
+async def test_a_full_mailbox_may_stop_the_actor(system: ActorSystem, ledger: Ledger):
     ref = await system.start(StopsWhenFull())
     for number in range(5):
         ref.cast(number)
     assert await ref.wait() == ExitReason("overflow")
+    assert ledger.events == [("crashed", "StopsWhenFull", "overflow")]
 
 
 async def test_a_call_to_a_full_mailbox_is_refused_at_once(system: ActorSystem):

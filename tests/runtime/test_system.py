@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from duologue.runtime import KILLED, SHUTDOWN, ActorSystem, ExitReason
-from tests.runtime.actors import Do, Probe, Trapper, turns
+from duologue.telemetry import Telemetry
+from tests.runtime.actors import Do, Probe, Trapper, boom, turns
 
 
 async def test_a_system_in_which_nothing_runs_has_no_task_and_no_timer():
@@ -80,3 +81,17 @@ async def test_the_context_knows_the_system_the_ref_the_parent_and_the_telemetry
     seen = await child.call(Do(lambda me, _: [me.ctx.system, me.ctx.ref, me.ctx.parent, me.ctx.telemetry]))
     assert seen == [system, child, parent, system.telemetry]
     assert await parent.call(Do(lambda me, _: me.ctx.parent)) is None
+
+
+async def test_a_telemetry_that_raises_is_detached_and_hurts_nobody(caplog: pytest.LogCaptureFixture):
+    class Broken(Telemetry):
+        def actor_crashed(self, *, actor: str, reason: str) -> None:
+            raise ValueError
+
+    system = ActorSystem(telemetry=Broken())
+    ref = system.spawn(Probe())
+    ref.cast(boom)
+    assert (await ref.wait()).detail == "ValueError"
+    assert "actor_crashed of telemetry raised" in caplog.text
+    assert type(system.telemetry) is Telemetry
+    await system.shutdown()

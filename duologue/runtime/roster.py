@@ -1,0 +1,98 @@
+"""A supervisor's list of children: its lines, what is told of them, and what may be asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from duologue.runtime.children import ChildSpec, ChildType, Restart
+from duologue.runtime.exits import ExitReason
+from duologue.runtime.ref import Ref
+from duologue.runtime.requests import Request
+
+__all__ = [
+    "ChildInfo",
+    "ChildCounts",
+    "Child",
+    "StartChild",
+    "RestartChild",
+    "TerminateChild",
+    "DeleteChild",
+    "TryAgain",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """One child at one moment. `state` is `running`, `stopped` or `restarting`; `ref` is there when it runs."""
+
+    id: str
+    state: str
+    ref: Ref[Any] | None
+    type: ChildType
+    restarts: int
+    last_reason: ExitReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCounts:
+    """How many children a supervisor has. Those being restarted count in `specs` but not as `active`."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
+
+
+class Child:
+    """One line of the supervisor's list."""
+
+    __slots__ = ("last_reason", "ref", "restarting", "restarts", "spec")
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.ref: Ref[Any] | None = None
+        self.restarting = False  # its last attempt failed, and another one waits in the mailbox
+        self.restarts = 0
+        self.last_reason: ExitReason | None = None
+
+    @property
+    def temporary(self) -> bool:
+        return self.spec.restart is Restart.TEMPORARY
+
+    def info(self) -> ChildInfo:
+        state = "running" if self.ref is not None else "restarting" if self.restarting else "stopped"
+        return ChildInfo(self.spec.id, state, self.ref, self.spec.type, self.restarts, self.last_reason)
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild(Request[Ref[Any]]):
+    """Add a child behind the others and start it."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild(Request[Ref[Any]]):
+    """Start a stopped child."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateChild(Request[None]):
+    """End a child and keep its line."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild(Request[None]):
+    """Take a stopped child's line away."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Info to itself: an attempt to restart failed. By mailbox, so that requests and the end get in between."""
+
+    child: Child
