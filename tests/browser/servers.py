@@ -60,6 +60,12 @@ class Server:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return dict(json.load(answer))
 
+    def delete(self, path: str) -> None:
+        with urllib.request.urlopen(
+            urllib.request.Request(self.url + path, method="DELETE"), timeout=10
+        ) as answer:
+            assert answer.status == 204
+
     def start(self) -> None:
         foreign = ("DUOLOGUE_", "OPENAI_", "ANTHROPIC_", "AI_CHAT_")
         environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}

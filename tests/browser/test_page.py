@@ -292,6 +292,20 @@ def test_an_address_of_no_dialogue_says_so(open_chat: OpenChat) -> None:
     expect(chat.page.locator("#composer")).to_be_hidden()
 
 
+def test_a_deleted_dialogue_says_so_and_takes_nothing_more(open_chat: OpenChat, server: Server) -> None:
+    chat = open_chat()
+    chat.say("Soon gone")
+    chat.phase("ended")
+
+    server.delete("v1/dialogues/" + chat.page.url.rpartition("/")[2])
+
+    expect(chat.page.locator("#composer-hint")).to_have_text("This dialogue was deleted.")
+    expect(chat.page.locator("#composer-text")).to_be_disabled()
+    expect(chat.last.get_by_role("button", name="Regenerate")).to_be_hidden()
+    chat.page.reload()
+    expect(chat.page.locator("#missing")).to_contain_text("does not exist")
+
+
 def test_older_messages_come_when_scrolling_up_and_the_reader_stays_in_place(
     open_chat: OpenChat, server: Server
 ) -> None:

@@ -125,3 +125,36 @@ def test_a_close_code_that_forbids_coming_back_is_obeyed(open_chat: OpenChat) ->
     chat.press("Connect again")
     expect(chat.page.locator("#banner")).to_contain_text("too many connections from here")
     assert len(opened) == 2
+
+
+def test_a_hole_in_the_numbers_is_noticed_and_filled_by_a_snapshot(open_chat: OpenChat) -> None:
+    chat = open_chat("?feature=narrations#new")
+    dropped: list[str] = []
+    attached: list[str] = []
+
+    def lossy(route: object) -> None:
+        server = route.connect_to_server()  # type: ignore[attr-defined]
+
+        def from_page(message: str) -> None:
+            if '"op":"attach"' in message:
+                attached.append(message)
+            server.send(message)
+
+        def from_server(message: str) -> None:
+            if not dropped and '"turn.delta"' in message and '"offset":0' not in message:
+                dropped.append(message)
+            else:
+                route.send(message)  # type: ignore[attr-defined]
+
+        route.on_message(from_page)  # type: ignore[attr-defined]
+        server.on_message(from_server)
+
+    chat.page.route_web_socket(re.compile("/v1/socket"), lossy)
+    chat.page.reload()
+    chat.connected().say("Count")
+
+    chat.phase("ended")
+    assert chat.text_of_last() == "one two three four five six seven eight nine ten"
+    assert len(dropped) == 1
+    assert len(attached) == 2
+    assert '"after"' not in attached[1]

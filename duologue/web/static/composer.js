@@ -13,6 +13,7 @@ export class Composer {
     Object.assign(this, { parts, onSend, onStop });
     // 'ready' · 'waiting' (a message is on its way) · 'generating' · 'closed'
     this.state = 'ready';
+    this.reason = '';
     const { form, text, stop } = parts;
     text.addEventListener('input', () => this.refresh());
     text.addEventListener('keydown', (event) => this.keyDown(event));
@@ -28,7 +29,9 @@ export class Composer {
     this.parts.text.focus({ preventScroll: true });
   }
 
-  setState(state) {
+  /** `reason`: why it is closed, in words. */
+  setState(state, reason = '') {
+    this.reason = reason;
     if (state === this.state) return;
     const hadFocus = document.activeElement === this.parts.stop || document.activeElement === this.parts.send;
     this.state = state;
@@ -45,12 +48,12 @@ export class Composer {
     stop.hidden = !generating;
     text.disabled = this.state === 'closed';
     send.disabled = this.state !== 'ready' || text.value.trim() === '' || bytes > BYTES_MAX;
-    this.say(this.hint(bytes), bytes > BYTES_MAX);
+    this.say(this.hint(bytes), bytes > BYTES_MAX || this.state === 'closed');
     text.rows = Math.min(8, text.value.split('\n').length);
   }
 
   hint(bytes) {
-    if (this.state === 'closed') return 'This dialogue is closed.';
+    if (this.state === 'closed') return this.reason;
     if (bytes > BYTES_MAX) return `Too long: ${Math.ceil(bytes / 1024)} of 32 KiB.`;
     if (bytes > BYTES_MAX * 0.8) return `${Math.floor(bytes / 1024)} of 32 KiB`;
     if (this.state === 'generating') return 'Escape stops the answer.';

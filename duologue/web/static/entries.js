@@ -21,7 +21,7 @@ export function entriesOf(state, outbox, { watching = false } = {}) {
     const next = live[index + 1] ?? null;
     if (message.role === 'assistant') entries.push(answerEntry(message, state, mayAct && next === null));
     else if (message.role === 'user') {
-      entries.push(userEntry(message, watching));
+      entries.push(userEntry(message, !watching && state.closed === null));
       const outcome = endWithoutWords(message, next, state, quiet);
       if (outcome) entries.push(unansweredEntry(message, outcome, mayAct && next === null));
     }
@@ -33,10 +33,10 @@ export function entriesOf(state, outbox, { watching = false } = {}) {
   return entries;
 }
 
-function userEntry(message, watching) {
+function userEntry(message, canEdit) {
   return {
     kind: 'user', key: `user:${message.client_message_id ?? message.id}`, id: message.id, content: message.content,
-    state: 'accepted', error: null, name: null, canEdit: !watching,
+    state: 'accepted', error: null, name: null, canEdit,
   };
 }
 

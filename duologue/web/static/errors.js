@@ -74,6 +74,12 @@ export function sentence(error) {
   return SENTENCES[error.code] ?? (error.message || 'Something went wrong.');
 }
 
+/** Why nothing more comes of a dialogue. */
+export function farewell(reason) {
+  if (reason === 'deleted') return 'This dialogue was deleted.';
+  return SENTENCES[reason] ?? 'This dialogue is closed.';
+}
+
 /** Why the server closed the socket for good. */
 export function closing(code) {
   return CLOSINGS[code] ?? `The server closed the connection and asked not to come back (${code}).`;

@@ -4,7 +4,7 @@ import { socketUrl, token } from './api.js';
 import { App } from './app.js';
 import { Composer } from './composer.js';
 import { Connection } from './connection.js';
-import { sentence } from './errors.js';
+import { farewell, sentence } from './errors.js';
 import { LiveList } from './live_list.js';
 import { memory } from './memory.js';
 import { MessagesView, h } from './messages_view.js';
@@ -124,7 +124,7 @@ function render() {
   byId('watch-bar').hidden = !app.watching || app.missing !== null;
   byId('composer').hidden = app.watching || app.missing !== null;
   byId('composer-hint').hidden = byId('composer').hidden;
-  composer.setState(composerState(dialogue));
+  composer.setState(composerState(dialogue), dialogue.closed === null ? '' : farewell(dialogue.closed));
 }
 
 function composerState(dialogue) {
