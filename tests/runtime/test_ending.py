@@ -253,3 +253,13 @@ async def test_an_exit_while_init_waits_ends_the_start(system: ActorSystem):
     with pytest.raises(Exception, match="did not start: shutdown"):
         await waiting
     assert system.now() == 0.0
+
+
+async def test_a_task_may_stop_its_idle_actor(system: ActorSystem):
+    async def enough(me: Probe) -> None:
+        await asyncio.sleep(1.0)
+        me.ctx.stop(ExitReason("enough"))
+
+    ref = system.spawn(Probe())
+    ref.cast(lambda me: me.ctx.spawn(enough(me)) and None)
+    assert await ref.wait() == ExitReason("enough")

@@ -376,3 +376,14 @@ async def test_a_call_that_waits_for_the_second_turn_has_its_deadline(system: Ac
     with pytest.raises(CallTimeout):
         await answer
     ref.kill()
+
+
+async def test_a_callback_behind_a_handler_that_hangs_is_called_at_its_deadline(system: ActorSystem):
+    outcomes: list[Outcome[Any]] = []
+    ref = await system.start(Probe())
+    ref.cast(lambda me: asyncio.Event().wait())
+    await turns()
+    ref.call_nowait(Echo(), outcomes.append, timeout=2.0)
+    await asyncio.sleep(2.1)
+    assert [type(outcome.error) for outcome in outcomes] == [CallTimeout]
+    ref.kill()
