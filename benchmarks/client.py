@@ -64,13 +64,6 @@ class Client:
         """A new dialogue for each socket of the group, watched. Nothing to do for the pass-through."""
         viewers = [viewer for viewer in self._groups[group] if isinstance(viewer, DuologueViewer)]
         await _bounded([lambda viewer=viewer: viewer.watch_new(feature) for viewer in viewers])  # type: ignore[misc]
-        return {"dialogues": [viewer.dialogue for viewer in viewers]}
-
-    async def watch(self, *, group: str, dialogues: list[str]) -> dict[str, Any]:
-        """Watch dialogues that are there, one for each socket."""
-        for viewer, dialogue in zip(self._groups[group], dialogues, strict=True):
-            assert isinstance(viewer, DuologueViewer)
-            await viewer.watch(dialogue)
         return {}
 
     async def turns(
@@ -85,22 +78,17 @@ class Client:
             return asdict(await viewer.turn(self._next_number(), path=path, tokens=tokens))
 
         jobs = [lambda place=place, viewer=viewer: one(place, viewer) for place, viewer in enumerate(viewers)]
-        results = await _bounded(jobs, at_once or len(viewers))  # type: ignore[arg-type]
+        results = await _bounded(jobs, at_once or len(viewers))
         return {"turns": results, "seconds": self._loop.time() - started}
 
-    async def repeat(self, *, group: str, path: str, tokens: int, times: int) -> dict[str, Any]:
-        """`times` turns, one after the other, going round the sockets of the group."""
+    async def repeat(self, *, group: str, expected: str, times: int) -> dict[str, Any]:
+        """`times` turns with one known answer, one after the other, going round the sockets of the group."""
         viewers = self._groups[group]
-        started = self._loop.time()
-        results = []
         for turn in range(times):
-            viewer = viewers[turn % len(viewers)]
-            results.append(asdict(await viewer.turn(self._next_number(), path=path, tokens=tokens)))
-        return {"turns": results, "seconds": self._loop.time() - started}
+            await viewers[turn % len(viewers)].turn(self._next_number(), path="", tokens=1, expected=expected)
+        return {}
 
-    async def direct(
-        self, *, port: int, path: str, tokens: int, count: int, over: float
-    ) -> dict[str, Any]:
+    async def direct(self, *, port: int, path: str, tokens: int, count: int, over: float) -> dict[str, Any]:
         """`count` calls to the model server itself, on kept connections, started evenly over that many seconds."""
         calls = self._direct.setdefault(path, [])
         while len(calls) < count:
@@ -138,7 +126,6 @@ async def _serve() -> None:
     jobs: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
         "connect": client.connect,
         "open": client.open,
-        "watch": client.watch,
         "turns": client.turns,
         "repeat": client.repeat,
         "direct": client.direct,

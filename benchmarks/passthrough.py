@@ -32,7 +32,9 @@ def create_passthrough(upstream: str) -> Starlette:
         # limit=0: the pool does not limit; aiohttp's own default of 100 would queue half of 200 dialogues.
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         transport = AiohttpTransport(client=session, trust_env=False)
-        async with httpx.AsyncClient(transport=transport, base_url=upstream, timeout=60.0, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=upstream, timeout=60.0, trust_env=False
+        ) as client:
             app.state.client = client
             yield
 

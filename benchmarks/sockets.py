@@ -9,6 +9,7 @@ import base64
 import os
 import socket
 import time
+from typing import cast
 
 import orjson
 
@@ -104,7 +105,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop registers its own as no base class
         self._transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = [
@@ -163,7 +164,7 @@ class DirectCall(asyncio.Protocol):
         """Seconds from the request to the first content."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop registers its own as no base class
         self._transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

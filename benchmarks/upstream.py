@@ -15,6 +15,7 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import orjson
 import uvloop
@@ -96,7 +97,7 @@ class Schedule:
     """
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, float, "Upstream"]] = []
+        self._due: list[tuple[float, int, float, Upstream]] = []
         self._count = itertools.count()
         self.late = 0
         """Tokens written more than an interval after they were due: where this grows, the run is not paced."""
@@ -147,6 +148,11 @@ class Pacer:
         if self._timer is None:
             self._arm()
 
+    def close(self) -> None:
+        """Write no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _arm(self) -> None:
         due = self.schedule.next_due()
         delay = 0.0 if due is None else due - time.monotonic()
@@ -168,8 +174,10 @@ class Upstream(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._script: Script | None = None
+        self._rate: float | None = None
         self._paused = False
-        self._flooding = False
+        self._flooding: asyncio.Handle | None = None
+        """The next block of a flood, while one is to be written."""
 
     @property
     def active(self) -> bool:
@@ -177,21 +185,26 @@ class Upstream(asyncio.Protocol):
         return self._script is not None and self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop registers its own as no base class
         self._transport = transport
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         self._transport = None
         self._script = None
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self._flooding:
-            self._loop.call_soon(self._flood)
+        if self._script is not None and self._rate is None and self._flooding is None:
+            self._flooding = self._loop.call_soon(self._flood)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -200,7 +213,9 @@ class Upstream(asyncio.Protocol):
             return
         head = bytes(self._received[:end]).decode("latin-1")
         request, *fields = head.split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+        headers = {
+            name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)
+        }
         size = int(headers.get("content-length", 0))
         if len(self._received) < end + 4 + size:
             return
@@ -214,23 +229,23 @@ class Upstream(asyncio.Protocol):
             self._write_plain(200, orjson.dumps(self._statistics()))
             return
         try:
-            rate, tokens = parse_path(path)
+            self._rate, tokens = parse_path(path)
         except ValueError:
             self._write_plain(404, b'{"error": {"message": "no such mode"}}')
             return
         self._counters.requests += 1
         self._script = Script(rotation_in(body), tokens)
         self._transport.write(self._script.start())
-        if rate is None:
-            self._flooding = True
+        if self._rate is None:
             self._flood()
             return
         self.write_token()
         if self.active:
-            self._pacer.add(self, rate)
+            self._pacer.add(self, self._rate)
 
     def _flood(self) -> None:
         """One block in each turn of the loop, so that all streams get theirs."""
+        self._flooding = None
         if not self.active or self._paused:
             return
         assert self._script is not None and self._transport is not None
@@ -238,9 +253,8 @@ class Upstream(asyncio.Protocol):
         self._transport.write(self._script.next_block())
         self._counters.tokens += before - self._script.left
         if self._script.left:
-            self._loop.call_soon(self._flood)
+            self._flooding = self._loop.call_soon(self._flood)
         else:
-            self._flooding = False
             self._script = None
 
     def write_token(self) -> None:
@@ -277,7 +291,4 @@ async def _serve() -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(_serve())
-        except KeyboardInterrupt:
-            pass
+        runner.run(_serve())

@@ -36,8 +36,8 @@ class Viewer(WebSocketConnection):
         self._acknowledged: float | None = None
         self._ended: asyncio.Future[None] | None = None
 
-    async def turn(self, number: int, *, path: str, tokens: int) -> Turn:
-        """Ask question `number` and take the whole answer.
+    async def turn(self, number: int, *, path: str, tokens: int, expected: str | None = None) -> Turn:
+        """Ask question `number` and take the whole answer; `expected`: not the upstream's but this.
 
         Raises:
             AssertionError: What came is not the answer, or not as the wire promises.
@@ -53,7 +53,8 @@ class Viewer(WebSocketConnection):
         await self._ended
         total = time.perf_counter() - self._asked_at
         assert self.problem is None, self.problem
-        expected = answer(rotation_of(number), tokens)
+        if expected is None:
+            expected = answer(rotation_of(number), tokens)
         received = "".join(self._text)
         assert received == expected, f"wrong text: {len(received)} characters, {len(expected)} expected"
         return Turn(tokens, self.frames_received - frames, self._first_token, self._acknowledged, total)
@@ -110,12 +111,8 @@ class DuologueViewer(Viewer):
         if self.dialogue is not None:
             await self.command("detach", dialogue=self.dialogue)
         opened = await self.command("open", feature=feature)
-        await self.watch(opened["dialogue"])
-
-    async def watch(self, dialogue: str) -> None:
-        """Watch a dialogue that is there."""
-        self.dialogue = dialogue
-        attached = await self.command("attach", dialogue=dialogue)
+        self.dialogue = opened["dialogue"]
+        attached = await self.command("attach", dialogue=self.dialogue)
         self._seq = attached["seq"]
 
     async def command(self, op: str, **fields: Any) -> dict[str, Any]:
@@ -138,6 +135,7 @@ class DuologueViewer(Viewer):
         return number
 
     def _ask(self, content: str, path: str) -> None:
+        del path  # the dialogue's feature says what is asked of whom
         self._length = 0
         self._send_id = self._write_command("send", {"dialogue": self.dialogue, "content": content})
 
@@ -177,7 +175,9 @@ class DuologueViewer(Viewer):
         assert event in {"message.accepted", "turn.started", "turn.completed"}, frame
         self._number(frame)
         if event == "turn.completed":
-            assert frame["message"]["content"] == "".join(self._text), "what was committed is not what was streamed"
+            assert frame["message"]["content"] == "".join(self._text), (
+                "what was committed is not what was streamed"
+            )
             self._end()
 
     def _number(self, frame: dict[str, Any]) -> None:

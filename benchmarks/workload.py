@@ -10,14 +10,22 @@ from functools import lru_cache
 
 import orjson
 
-__all__ = ["VOCABULARY", "answer", "build_chunk", "build_prompt", "build_usage_chunk", "rotation_in", "rotation_of"]
+__all__ = [
+    "VOCABULARY",
+    "answer",
+    "build_chunk",
+    "build_prompt",
+    "build_usage_chunk",
+    "rotation_in",
+    "rotation_of",
+]
 
 VOCABULARY: tuple[str, ...] = (
     " the", " a", " of", " to", " and", " is", " in", " that", " it", " for", " on", " with", " as", " by",
     " an", " we", " can", " be", " this", " which", " value", " function", " returns", " monad", " type",
     " compose", " each", " step", " then", " answer", " equation", " equal", " both", " side", " sum",
     " electron", " bond", " energy", " lower", " state", " molecule", " carbon", " é", " naïve", " Straße",
-    " 水", " λx", " →", " 🙂", " \"quoted\"", " back\\slash", " x", "²", "ing", "ed", "ly", ".", ",", ":",
+    " 水", " λx", " →", " 🙂", ' "quoted"', " back\\slash", " x", "²", "ing", "ed", "ly", ".", ",", ":",
     "\n", " 42", " if", " else", " so",
 )  # fmt: skip
 """64 tokens of the usual lengths; some are not ASCII and some need escaping, so that offsets and JSON are tried."""
