@@ -171,6 +171,7 @@ class DuologueServer(uvicorn.Server):
         self.settings = settings
         self._runtime = source if isinstance(source, Runtime) else None
         self.hub = Hub(settings, limits=limits)
+        self.hub.runtime = self._runtime
         self.app = _build(self.hub, None)
         self._settle_timeout = settle_timeout
         self._settling: asyncio.Task[bool] | None = None
@@ -211,7 +212,7 @@ class DuologueServer(uvicorn.Server):
                 self.hub.runtime = runtime
                 await super().serve(sockets)
         finally:
-            self.hub.runtime = None
+            self.hub.runtime = self._runtime
             for sock in self._sockets:
                 sock.close()
 

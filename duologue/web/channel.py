@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from starlette.types import Message, Scope, Send
 
-__all__ = ["EXTENSION", "AsgiChannel", "Channel", "direct_channel"]
+__all__ = ["EXTENSION", "AsgiChannel", "Channel", "DirectChannel", "Receiver", "direct_channel"]
 
 EXTENSION = "duologue.channel"
 """Name under `scope["extensions"]` of the direct way that our own server offers."""
@@ -39,10 +39,33 @@ class Channel(Protocol):
         ...
 
 
-def direct_channel(scope: Scope) -> Channel | None:
+class Receiver(Protocol):
+    """The other side of a channel: gets what the client sends."""
+
+    def on_message(self, data: bytes | str) -> None:
+        """One message: text frames as `str`, binary ones as `bytes`. Must not raise."""
+        ...
+
+    def on_closed(self, code: int) -> None:
+        """Nothing more will come. May be called more than once. Must not raise."""
+        ...
+
+
+class DirectChannel(Channel, Protocol):
+    """The way through our own server, in both directions."""
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """From now on give every message to `receiver`; the application's coroutine may end.
+
+        So an open socket has no task, no queue and no stack of middleware that waits with it.
+        """
+        ...
+
+
+def direct_channel(scope: Scope) -> DirectChannel | None:
     """The direct way, where the server under us is our own."""
     extensions = scope.get("extensions") or {}
-    return cast("Channel | None", extensions.get(EXTENSION))
+    return cast("DirectChannel | None", extensions.get(EXTENSION))
 
 
 class AsgiChannel:

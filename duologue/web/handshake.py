@@ -45,24 +45,22 @@ class SocketEndpoint:
         self._hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hub = self._hub
         await receive()  # websocket.connect
         try:
             admission = self._admit(scope)
         except DuologueError as error:
             await _reject(scope, send, error)
             return
-        path, began_at = log_path(scope), hub.clock()
         await send({"type": "websocket.accept", "subprotocol": admission.subprotocol})
-        hub.telemetry.socket_opened()
-        hub.sockets_open += 1
-        code = _ABNORMAL
-        try:
-            code = await self._run(admission, direct_channel(scope), receive, send)
-        finally:
-            hub.sockets_open -= 1
-            hub.telemetry.socket_closed(code=code)
-            _access.info("SOCKET %s %d %.1fs", path, code, hub.clock() - began_at)
+        direct = direct_channel(scope)
+        if admission.refused is not None:
+            code, reason = admission.refused
+            _access.info("SOCKET %s %d", log_path(scope), code)
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+        elif direct is not None:
+            direct.hand_over(self._begin(admission, direct))
+        else:
+            await self._serve(admission, receive, send)
 
     def _admit(self, scope: Scope) -> _Admission:
         """Decide before the upgrade what can be decided.
@@ -96,13 +94,19 @@ class SocketEndpoint:
             admission.authenticated = True
         return admission
 
-    async def _run(self, admission: _Admission, direct: Channel | None, receive: Receive, send: Send) -> int:
-        if admission.refused is not None:
-            code, reason = admission.refused
-            await send({"type": "websocket.close", "code": code, "reason": reason})
-            return code
-        if direct is not None:
-            return await self._serve(admission, direct, receive)
+    def _begin(self, admission: _Admission, channel: Channel) -> Session:
+        session = Session(
+            self._hub,
+            channel,
+            admission.format,
+            authenticated=admission.authenticated,
+            may_name=admission.may_name,
+        )
+        self._hub.admit(session)
+        return session
+
+    async def _serve(self, admission: _Admission, receive: Receive, send: Send) -> None:
+        """On a foreign server: read until the end, in the task that it runs us in."""
         reader = asyncio.current_task()
         assert reader is not None
         stuck = False
@@ -113,30 +117,17 @@ class SocketEndpoint:
             reader.cancel()
 
         channel = AsgiChannel(send, binary=admission.format.binary, on_stuck=on_stuck)
+        session = self._begin(admission, channel)
+        code = _ABNORMAL
         try:
-            return await self._serve(admission, channel, receive)
+            code = await _read(session, receive)
         except asyncio.CancelledError:
+            # The client neither reads nor leaves, and a foreign server gives us no way to cut it off.
             if not stuck or reader.uncancel():
                 raise
-            return _ABNORMAL  # the client neither reads nor leaves, and a foreign server gives us no way to cut it
         finally:
+            session.on_closed(code)
             channel.stop()
-
-    async def _serve(self, admission: _Admission, channel: Channel, receive: Receive) -> int:
-        hub = self._hub
-        session = Session(
-            hub,
-            channel,
-            admission.format,
-            authenticated=admission.authenticated,
-            may_name=admission.may_name,
-        )
-        hub.connections.add(session)
-        try:
-            return await _read(session, receive)
-        finally:
-            hub.connections.discard(session)
-            session.ended()
 
 
 async def _read(session: Session, receive: Receive) -> int:

@@ -128,6 +128,21 @@ class Hub:
             self._sweep = Sweep(clock=loop.time, call_at=loop.call_at)
         return self._sweep
 
+    def admit(self, socket: Connection) -> None:
+        """A socket was opened."""
+        self.connections.add(socket)
+        self.sockets_open += 1
+        self.telemetry.socket_opened()
+
+    def release(self, socket: Connection, code: int) -> bool:
+        """It has ended. False, and nothing is done, when that was known."""
+        if socket not in self.connections:
+            return False
+        self.connections.discard(socket)
+        self.sockets_open -= 1
+        self.telemetry.socket_closed(code=code)
+        return True
+
     def new_dialogue_id(self) -> DialogueId:
         """A name that nobody can guess, of 128 bits."""
         return DialogueId(self._random_text())

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
 
-from duologue.web.channel import EXTENSION
+from duologue.web.channel import EXTENSION, Receiver
 
 __all__ = ["HttpProtocol", "SocketProtocol", "StallGuard"]
 
@@ -33,6 +34,7 @@ CLOSE_TIMEOUT = 10.0
 _LINGER_QUIET = 0.25
 _LINGER_MAX = 5.0
 _FRAGMENTS_MAX = 1_024
+_ABNORMAL = 1006
 
 _logger = logging.getLogger("duologue.web.server")
 
@@ -125,6 +127,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     on_ready: Callable[[], None] | None = None
     ready = False
     _guard: StallGuard
+    _receiver: Receiver | None = None
+    _handed_over = False
     _linger_until: float | None = None
     _linger_timer: asyncio.TimerHandle | None = None
 
@@ -150,6 +154,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if self._linger_timer is not None:
             self._linger_timer.cancel()
         super().connection_lost(exc)
+        self._tell_closed(_ABNORMAL)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -169,6 +174,62 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self.ready = False
         super().shutdown()
         self._abort_later()
+        self._tell_closed(1012)
+
+    # ── the application ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def run_asgi(self) -> None:
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("the application failed on a WebSocket")
+            self.send_500_response()
+        if self.close_timer is None and not self._handed_over:
+            self.transport.close()
+
+    def hand_over(self, receiver: Receiver) -> None:
+        """See `DirectChannel`. What came before is given to the receiver now."""
+        self._receiver = receiver
+        self._handed_over = True
+        waiting, self.queue = self.queue, cast("Any", _NO_QUEUE)
+        # What the handshake left behind would stay as long as the socket.
+        self.request = self.response = cast("Any", None)
+        self.scope = cast("Any", {})
+        while not waiting.empty():
+            message: Any = waiting.get_nowait()
+            if message["type"] == "websocket.receive":
+                data = message.get("text")
+                receiver.on_message(message["bytes"] if data is None else data)
+            else:
+                self._tell_closed(message.get("code", _ABNORMAL))
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        receiver = self._receiver
+        if receiver is None or self.close_sent:
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.curr_msg_data_type == "bytes":
+            receiver.on_message(bytes(data))
+            return
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.conn.send_close(1007)
+            self.handle_parser_exception()
+            return
+        receiver.on_message(text)
+
+    def _tell_closed(self, code: int) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.on_closed(code)
 
     # ── the way out ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -194,6 +255,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
         self._abort_later()
+        self._tell_closed(code)
 
     def _flush(self) -> None:
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -233,8 +295,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def handle_close(self, event: Frame) -> None:
         self.ready = False
         super().handle_close(event)
-        if self.close_timer is None:
-            self._abort_later()
+        self._abort_later()
+        assert self.conn.close_rcvd is not None
+        self._tell_closed(self.conn.close_rcvd.code)
 
     def handle_parser_exception(self) -> None:
         """Say what was wrong, then read the rest of it.
@@ -253,6 +316,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._abort_later()
         self._linger_until = self.loop.time() + _LINGER_MAX
         self._linger()
+        self._tell_closed(code)
 
     def _linger(self) -> None:
         if self._linger_timer is not None:
@@ -284,4 +348,12 @@ class _Quiet(logging.LoggerAdapter[logging.Logger]):
         return max(self.logger.level, logging.WARNING)
 
 
+class _NoQueue:
+    """Stands where uvicorn keeps messages for an application that waits for them; ours does not."""
+
+    def put_nowait(self, message: Any) -> None:
+        """Forget it: the receiver is told in its own way."""
+
+
+_NO_QUEUE = _NoQueue()
 _QUIET = cast("Any", _Quiet(_logger, {}))

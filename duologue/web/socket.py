@@ -48,6 +48,7 @@ __all__ = ["Session"]
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
+_access = logging.getLogger("duologue.access")
 
 _AT_ONCE = (frames.Auth, frames.Pong, frames.Ack)
 _NOTHING: Mapping[str, Any] = {}
@@ -77,6 +78,7 @@ class Session:
         "_in_flight",
         "_liveness",
         "_may_name",
+        "_opened_at",
         "_opening",
         "_outbox",
         "_strikes",
@@ -105,6 +107,7 @@ class Session:
         self._closing: tuple[int, str] | None = None
         self.close_code: int | None = None
         """What this side closed with; `None` while it has not."""
+        self._opened_at = hub.clock()
         channel.on_ready = self._on_ready
         sweep = hub.sweep
         sweep.schedule(self, self._liveness.next_at if authenticated else now + hub.limits.auth_timeout - 0.5)
@@ -184,8 +187,10 @@ class Session:
             self._let_go()
             self._channel.close(code, reason)
 
-    def ended(self) -> None:
-        """The connection is gone, whoever closed it."""
+    def on_closed(self, code: int) -> None:
+        """The connection is gone, or about to be, whoever closed it."""
+        if self._hub.release(self, code):
+            _access.info("SOCKET /v1/socket %d %.1fs", code, self._hub.clock() - self._opened_at)
         self._let_go()
         self._outbox = None
         self._closing = self._closing or GOING_AWAY
