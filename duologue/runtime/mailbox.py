@@ -45,14 +45,13 @@ STOP = 5  # reason, None: asked to, or by the parent's exit signal
 class Mailbox(Ref[Any]):
     """A queue with one reader, which is woken through the loop and never runs in a sender's stack."""
 
-    __slots__ = ("_armed", "_limit", "_queue", "_step", "actor", "context", "owed", "system")
+    __slots__ = ("_limit", "_queue", "_step", "actor", "context", "owed", "system")
 
     def __init__(self, system: "ActorSystem", actor: Actor) -> None:
         self.system = system
         self.actor: Actor | None = actor  # None once it has ended
         self.context = Context()  # its own: what a handler sets in a context variable stays with the actor
-        self._queue: deque[Entry] | None = None  # there exactly while _armed
-        self._armed = False  # the reader is to run, runs, or waits for a handler's task
+        self._queue: deque[Entry] | None = None  # there while the reader is to run, runs, or waits for a task
         self._step: asyncio.Task[Any] | None = None  # of the async callback that is under way
         self.owed: set[Any] | None = None  # ReplyTos whose answers were put off
         self._limit = actor.mailbox_max
@@ -212,10 +211,14 @@ class Mailbox(Ref[Any]):
                 extra.wait()
 
     def _wake(self) -> deque[Entry]:
-        queue: deque[Entry] = deque()
+        system = self.system
+        queue = system.spare_queue
+        if queue is None:
+            queue = deque()
+        else:
+            system.spare_queue = None
         self._queue = queue
-        self._armed = True
-        self.system.call_soon(self._drain, context=self.context)
+        system.call_soon(self._drain, context=self.context)
         return queue
 
     def _refusal(self) -> MailboxOverflow:

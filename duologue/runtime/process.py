@@ -1,6 +1,7 @@
 """The running side of an actor: takes messages from the queue and gives them to the callbacks."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import CoroutineType
@@ -85,8 +86,7 @@ class Process(Mailbox):
         self._step_kind = INIT
         self._step_reply: ReplyTo[Any] | None = None
         actor.ctx = ActorContext(self)
-        self._queue = system.new_queue()
-        self._armed = True
+        self._queue = deque()
         system.call_soon(self._begin, context=self.context)
 
     # What a Ref promises.
@@ -181,7 +181,7 @@ class Process(Mailbox):
             system.call_soon(self._drain, context=self.context)
         else:
             self._queue = None
-            self._armed = False
+            system.spare_queue = queue
 
     def _handle_rare(self, actor: Actor, kind: int, message: Any, extra: Any) -> bool:
         """Everything but calls and casts. False: this turn is over."""
@@ -345,7 +345,6 @@ class Process(Mailbox):
         ties, self.ties = self.ties, None
         self._reason = reason
         self.actor = self._queue = self.owed = self.tasks = self.timers = self.ending = None
-        self._armed = False
         return owed, ties
 
     def start_failure(self) -> StartFailed:

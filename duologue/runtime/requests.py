@@ -154,7 +154,12 @@ class FutureReply(ReplyTo[R]):
         if future is None or future.done():
             self._unwanted(future)
             return
-        self._settle()
+        self._sink = None  # _settle, written out: this is the path of every answered call
+        if self._deadline.__class__ is set:
+            self._deadline.discard(self)
+        owed = self._mailbox.owed
+        if owed:
+            owed.discard(self)
         future.set_result(value)
 
     def fail(self, error: Exception) -> None:

@@ -95,6 +95,7 @@ class ActorSystem:
         self.deadlines = DeadlineWheel(self.clock, self.loop.call_later)
         self.registry: Registry[str] = Registry()
         """The names that `spawn` and `start` gave."""
+        self.spare_queue: deque[Entry] | None = None  # of the actor that last had nothing to do, for the next
         self._processes: dict[int, Process] = {}
         self._zombies: set[asyncio.Task[Any]] = set()
         self._number = 0
@@ -215,11 +216,6 @@ class ActorSystem:
         )
 
     # What the kernel's other parts need.
-
-    @staticmethod
-    def new_queue() -> "deque[Entry]":
-        """A mailbox's queue."""
-        return deque()
 
     def next_number(self) -> int:
         """A number that nothing else of this system has."""

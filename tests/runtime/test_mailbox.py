@@ -46,7 +46,6 @@ async def test_an_idle_actor_has_no_queue_no_task_and_no_timer(system: ActorSyst
     await ref.call(Echo(), timeout=None)
     await turns()
     assert ref._queue is None
-    assert ref._armed is False
     assert (ref.timers, ref.tasks, ref.owed, ref.ties) == (None, None, None, None)
     assert len(asyncio.all_tasks()) == 1
 
