@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from duologue import __version__
-from duologue.errors import ConfigurationError, DuologueError
+from duologue.errors import ConfigurationError, DuologueError, NotAuthenticated
 
 if TYPE_CHECKING:
     from duologue.config import Settings
@@ -130,6 +130,8 @@ def chat(  # noqa: PLR0917 - each is an option
         status = asyncio.run(run_chat(options))
     except ConnectionFailed as error:
         _fail(f"no connection to {url}: {error}. Is `duologue serve` running?")
+    except NotAuthenticated:
+        _fail("the server wants a token (or another one): give it in DUOLOGUE_AUTH_TOKEN or with --token")
     except DuologueError as error:
         _fail(str(error))
     except KeyboardInterrupt:

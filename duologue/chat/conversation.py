@@ -39,6 +39,8 @@ class Conversation:
         # Somebody pressed Ctrl-C once; the task that tells the server.
         self._stopping = False
         self._stop_task: asyncio.Task[None] | None = None
+        # The loss of the connection was told; each attempt since is not worth a line.
+        self._away = False
         self._joined = asyncio.Event()
         self.leaving = asyncio.Event()
         """Set when it is over: the person wants to go, or the dialogue was closed."""
@@ -63,7 +65,7 @@ class Conversation:
             self.leaving.set()
             return
         self._stopping = True
-        self._screen.note("stopping; once more leaves and lets it go on")
+        self._screen.note("stopping; Ctrl-C again leaves")
         if self._answer is not None:
             self._stop(self._answer.turn)
 
@@ -112,8 +114,9 @@ class Conversation:
         """Show that the connection was lost, or is back."""
         if connection.connected:
             self._screen.note("connected again", "green")
-        elif connection.retry_in is not None:
+        elif connection.retry_in is not None and not self._away:
             self._screen.note(f"connection lost ({connection.reason}); trying again", "yellow")
+        self._away = not connection.connected
 
     def show(self, event: Event) -> None:
         """Show one event."""

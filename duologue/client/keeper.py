@@ -161,7 +161,7 @@ class Keeper:
                 if (final := final_close(lost.code, lost.reason)) is not None:
                     return self._end(final)
                 link, running, failures = await self._come_back(
-                    failures, lost.reason or f"close code {lost.code}"
+                    failures, _reason(lost)
                 )
         except DuologueError as error:
             self._end(error)
@@ -223,6 +223,8 @@ class Keeper:
             raise final_handshake(status) or passing from error
         except TimeoutError as error:
             raise ConnectionFailed(f"no connection within {self._waits.timeout:g} s") from error
+        except ConnectionRefusedError as error:
+            raise ConnectionFailed("nothing listens at this address") from error
         except OSError as error:
             raise ConnectionFailed(f"can't connect: {error.strerror or 'no answer'}") from error
         except WebSocketException as error:
@@ -268,6 +270,10 @@ class Keeper:
     def _report(self, connection: Connection) -> None:
         if self._on_connection is not None:
             self._on_connection(connection)
+
+
+def _reason(lost: LinkLost) -> str:
+    return lost.reason or ("the connection broke" if lost.code == 1006 else f"close code {lost.code}")
 
 
 def is_loopback(url: str) -> bool:
