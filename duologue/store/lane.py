@@ -191,7 +191,6 @@ class Lane:
 
     async def _flush(self, batch: Sequence[_Group]) -> None:
         sent = False
-        answered = 0
         stale = False
         try:
             async with asyncio.timeout(self._timeout):
@@ -201,16 +200,15 @@ class Lane:
                 await connection.send_packed_command(data, check_health=False)
                 for group in batch:
                     replies = [await read_reply(connection) for _ in range(group.count)]
-                    answered += 1
                     stale = stale or any(type(reply) is ReadOnlyError for reply in replies)
                     if not group.future.done():
                         group.future.set_result(replies)
         except asyncio.CancelledError:
-            await self._lost(batch, answered, "The store is closed.", "unknown" if sent else "no")
+            await self._lost(batch, "The store is closed.", "unknown" if sent else "no")
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             applied: Literal["no", "unknown"] = "unknown" if sent else "no"
-            await self._lost(batch, answered, self._reason(error, applied), applied)
+            await self._lost(batch, self._reason(error, applied), applied)
             return
         if self._down is not None:
             _logger.info("store, %s: answers again", self._name)
@@ -235,15 +233,13 @@ class Lane:
             return f"The store did not answer within {self._timeout:g} s."
         return str(unreachable(error, applied=applied))
 
-    async def _lost(
-        self, batch: Sequence[_Group], answered: int, reason: str, applied: Literal["no", "unknown"]
-    ) -> None:
+    async def _lost(self, batch: Sequence[_Group], reason: str, applied: Literal["no", "unknown"]) -> None:
         if self._down is None:
             _logger.warning("store, %s: %s", self._name, reason)
         self._down = reason
         self._retry_at = asyncio.get_running_loop().time() + self._pause
-        for group in batch[answered:]:
-            group.fail(reason, applied)
+        for group in batch:
+            group.fail(reason, applied)  # but for those that were answered before
         self._fail_waiting(reason)
         await self._drop()
 

@@ -43,6 +43,7 @@ class FaultProxy:
         """Close the connection when this many more bytes of replies were handed on; `None`: never."""
         self.requests_seen = 0
         """Pieces of requests handed on; one for a small batch."""
+        self.last_request = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -111,6 +112,7 @@ class FaultProxy:
         while data := await reader.read(1 << 16):
             await self.requests.wait()
             self.requests_seen += 1
+            self.last_request = data
             writer.write(data)
 
     async def _pump_replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -114,8 +114,26 @@ async def test_what_waited_behind_a_lost_batch_was_certainly_not_sent(lane: Lane
     sent = asyncio.ensure_future(lane.call(pack_command("PING")))
     await proxy.reply_held.wait()
     waiting = asyncio.ensure_future(lane.call(pack_command("PING")))
+    await asyncio.sleep(0)
+    await proxy.cut()
     assert (await _failure(sent))[1] == "unknown"
     assert (await _failure(waiting))[1] == "no"
+    assert proxy.connections == 1
+
+
+async def test_a_reply_that_comes_after_its_timeout_is_nobodys(lane: Lane, proxy: FaultProxy) -> None:
+    proxy.replies.clear()
+    assert (await _failure(lane.call(pack_command("ECHO", "late"))))[1] == "unknown"
+    async with asyncio.timeout(5):
+        while True:
+            call = asyncio.ensure_future(lane.call(pack_command("ECHO", "mine")))
+            await asyncio.wait({call}, timeout=0.02)
+            if not call.done():  # it is on its way, and the late reply is not
+                break
+            assert (await _failure(call))[1] == "no"  # still in its pause
+        proxy.replies.set()
+        assert await call == [b"mine"]
+    assert proxy.connections == 2
 
 
 async def test_a_lost_reply_is_unknown_and_nothing_is_sent_twice(
@@ -151,6 +169,17 @@ async def test_while_it_is_known_to_be_down_it_fails_at_once_and_then_tries_agai
         await _until_tried_again(lane)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert str(proxy.url) not in caplog.text
+
+
+async def test_it_does_not_knock_while_it_pauses(proxy: FaultProxy) -> None:
+    lane = _lane(proxy.url, pause=60.0)
+    await lane.call(pack_command("PING"))
+    proxy.lose_next_reply = True
+    assert (await _failure(lane.call(pack_command("PING"))))[1] == "unknown"
+    for _ in range(100):
+        assert (await _failure(lane.call(pack_command("PING"))))[1] == "no"
+    assert proxy.connections == 1
+    await lane.close()
 
 
 async def test_a_connection_that_ended_while_idle_is_replaced_before_anything_is_sent(
@@ -218,6 +247,23 @@ async def test_a_caller_that_was_cancelled_while_it_waited_is_not_sent(
     proxy.replies.set()
     await first
     assert await lane.call(pack_command("GET", prefix)) == [None]
+
+
+async def test_what_has_waited_for_longer_than_the_timeout_is_not_sent(lane: Lane) -> None:
+    call = asyncio.ensure_future(lane.call(pack_command("PING")))
+    asyncio.get_running_loop().call_soon(lane._take, asyncio.get_running_loop().time() + 0.5)
+    reason, applied = await _failure(call)
+    assert "not sent" in reason
+    assert applied == "no"
+
+
+async def test_more_than_may_wait_is_refused(proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duologue.store.lane.WAITING_MAX", 3)
+    lane = _lane(proxy.url)
+    calls = [asyncio.ensure_future(lane.call(pack_command("PING"))) for _ in range(4)]
+    assert (await _failure(calls[3]))[1] == "no"
+    assert await asyncio.gather(*calls[:3]) == [[b"PONG"]] * 3
+    await lane.close()
 
 
 async def test_closing_refuses_what_waits_and_lets_what_is_in_flight_end(

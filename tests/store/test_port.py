@@ -363,6 +363,12 @@ async def test_pages_hold_every_dialogue_once_newest_first(store: Store, limit: 
     assert await _listed(store, limit=limit) == [writer.dialogue for writer in by_age]
 
 
+async def test_creating_what_exists_leaves_it_at_its_place(store: Store) -> None:
+    old, new = [await Writer.create(store, at=1_700_000_000.0 + i) for i in range(2)]
+    await store.create(old.dialogue, "n", replace(META, created_at=1_700_000_099.0), START)
+    assert await _listed(store, limit=10) == [new.dialogue, old.dialogue]
+
+
 async def test_opening_and_closing_a_turn_moves_a_dialogue_up(store: Store) -> None:
     a, b, c = [await Writer.create(store, at=1_700_000_000.0 + i) for i in range(3)]
     await a.open_turn(at=1_700_000_010.0)

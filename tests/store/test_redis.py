@@ -205,6 +205,16 @@ async def test_a_dialogue_is_in_the_index_before_its_turn_is_written_and_leaves_
     assert await _ask(valkey.url, "SMEMBERS", f"{prefix}open") == []
 
 
+async def test_the_index_is_sent_ahead_of_the_turn_in_the_same_batch(
+    proxied: RedisStore, proxy: FaultProxy
+) -> None:
+    writer = await Writer.create(proxied)
+    seen = proxy.requests_seen
+    await writer.open_turn()
+    assert proxy.requests_seen == seen + 1
+    assert 0 <= proxy.last_request.index(b"SADD") < proxy.last_request.index(b"EVALSHA")
+
+
 async def test_a_write_whose_index_could_not_be_written_is_not_called_done(
     redis_store: RedisStore, valkey: BundledServer, prefix: str
 ) -> None:
@@ -420,6 +430,16 @@ async def test_a_refusal_is_told_in_words_and_the_connection_stays(
     assert word in await _refusal(proxied, writer.say("lost"))
     await proxied.ping()
     assert proxy.connections == connections
+
+
+async def test_a_demoted_server_is_connected_to_anew_since_its_address_may_lead_elsewhere(
+    proxied: RedisStore, proxy: FaultProxy
+) -> None:
+    connections = proxy.connections
+    proxy.garbage = b"-READONLY You can't write against a read only replica.\r\n"
+    assert "replica" in await _refusal(proxied, proxied.ping())
+    await proxied.ping()
+    assert proxy.connections == connections + 1
 
 
 async def test_a_stopped_server_is_unavailable_within_2_s_and_serves_again_when_it_goes_on(
