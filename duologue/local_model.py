@@ -46,7 +46,11 @@ class LocalModelOptions:
     parallel: int = 1
     """Answers at the same time; more wait their turn. Each has its own context."""
     threads: int | None = None
-    """Of the processor. `None`: as many as there are cores."""
+    """Of the processor. `None`: one less than there are cores, at least one.
+
+    llama.cpp's threads wait for each other by spinning: with one on every core, anything else that runs there
+    slows all of them down, here from 65 to 1 token a second.
+    """
 
     def __post_init__(self) -> None:
         bounds = (("port", 0, 65_535), ("context", 64, 1 << 22), ("parallel", 1, 256), ("threads", 1, 1024))
@@ -227,7 +231,7 @@ def _create_server(options: LocalModelOptions) -> Any:
     parameters.port = options.port
     parameters.n_ctx = options.context * options.parallel
     parameters.n_parallel = options.parallel
-    parameters.cpuparams.n_threads = options.threads or os.cpu_count() or 1
+    parameters.cpuparams.n_threads = options.threads or max(1, (os.cpu_count() or 2) - 1)
     parameters.cors_origins = ""  # or any page in a browser on this machine could use the model
     parameters.ui = False
     parameters.endpoint_slots = False  # shows others' prompts

@@ -31,6 +31,7 @@ TOKEN_VARIABLE = "DUOLOGUE_AUTH_TOKEN"  # noqa: S105 - a variable's name
 
 _NO_SETTINGS = {
     CONFIG_VARIABLE,
+    "DUOLOGUE_URL",  # where `duologue chat` finds its server
     "DUOLOGUE_REQUIRE_BROWSER",  # the tests' own: a missing browser is a failure, not a skip
 }
 # Kubernetes describes a service called "duologue" to every pod in variables that look like ours.

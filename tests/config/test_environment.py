@@ -126,6 +126,7 @@ def test_variables_of_others_are_none_of_our_business():
     layer = read(
         PATH="/bin",
         DUOLOGUE_CONFIG="elsewhere.toml",
+        DUOLOGUE_URL="http://127.0.0.1:8400",
         DUOLOGUE_SERVICE_HOST="10.0.0.1",
         DUOLOGUE_SERVICE_PORT="8400",
         DUOLOGUE_SERVICE_PORT_HTTP="8400",
