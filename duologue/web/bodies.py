@@ -1,14 +1,22 @@
 """Request bodies: read with a bound, validated from the bytes."""
 
 import asyncio
-import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from starlette.requests import Request
 
 from duologue.errors import BadFrame, BadRequest, CallTimeout, DuologueError, FrameTooLarge
-from duologue.web.fields import ClientId, DialogueName, Metadata, Name, Strict, Text, complaint_of
+from duologue.web.fields import (
+    ClientId,
+    DialogueName,
+    Metadata,
+    Name,
+    Strict,
+    Text,
+    complaint_of,
+    read_leniently,
+)
 from duologue.web.hub import WebLimits
 
 __all__ = ["CancelBody", "EmptyBody", "MessageBody", "OpenBody", "read_body"]
@@ -86,11 +94,7 @@ def _refusal(data: bytes, error: ValidationError) -> DuologueError:
     ):
         return BadRequest(complaint_of(error))
     try:
-        json.loads(data, parse_constant=_refuse_constant)
+        read_leniently(data)
     except (ValueError, RecursionError):
         return BadFrame("the body is not JSON")
     return BadRequest("a text is not encodable as UTF-8, or a number is out of range")
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)

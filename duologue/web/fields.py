@@ -1,5 +1,6 @@
 """The shapes of the values that clients send, shared by frames and bodies. Bounds are part of the wire."""
 
+import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,7 @@ __all__ = [
     "Strict",
     "Text",
     "complaint_of",
+    "read_leniently",
 ]
 
 MESSAGE_ID_MAX = 128
@@ -59,6 +61,21 @@ def complaint_of(error: ValidationError, *, skip: int = 0) -> str:
         case _:
             what = finding["msg"][:1].lower() + finding["msg"][1:]
     return f"{where}: {what}" if where else what
+
+
+def read_leniently(data: bytes | str) -> Any:
+    """Parse JSON that was refused, to learn why: lone surrogates and deep nesting pass here.
+
+    Raises:
+        ValueError: Not JSON (NaN and infinities are not), or a number of thousands of digits.
+        RecursionError: Nested deeper than the interpreter goes.
+    """
+    # From text, because from bytes the standard library would guess at UTF-16 and skip a byte order mark.
+    return json.loads(data if isinstance(data, str) else data.decode(), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
 
 
 def _shown(part: Any) -> str:

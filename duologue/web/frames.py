@@ -5,7 +5,6 @@ and numbers of any size through. Only a frame that failed is parsed a second tim
 whether it was JSON at all and which `id` to answer.
 """
 
-import json
 from collections import deque
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,7 +13,16 @@ import msgpack
 from pydantic import Field, TypeAdapter, ValidationError
 
 from duologue.errors import BadFrame, BadRequest
-from duologue.web.fields import ClientId, DialogueName, Metadata, Name, Strict, Text, complaint_of
+from duologue.web.fields import (
+    ClientId,
+    DialogueName,
+    Metadata,
+    Name,
+    Strict,
+    Text,
+    complaint_of,
+    read_leniently,
+)
 
 __all__ = [
     "FRAME_BYTES_MAX",
@@ -171,7 +179,7 @@ def parse_json(data: bytes | str) -> Command | Refusal:
     except ValueError:  # a str that does not encode, which a server of another make could hand us
         return Refusal(None, BadFrame("the frame is not UTF-8"))
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = read_leniently(data)
     except (ValueError, RecursionError):
         return Refusal(None, BadFrame("the frame is not JSON"))
     return _refusal(value, failure)
@@ -189,10 +197,6 @@ def parse_msgpack(data: bytes) -> Command | Refusal:
         return _COMMANDS.validate_python(value)
     except ValidationError as error:
         return _refusal(value, error)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 def _no_extension(_code: int, _data: bytes) -> Any:

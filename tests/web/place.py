@@ -22,7 +22,7 @@ from duologue.config.settings import Settings
 from duologue.dialogue.environment import DialogueLimits
 from duologue.providers.port import CompletionRequest, ProviderEvent
 from duologue.providers.registry import Providers
-from duologue.providers.scripted import End, Say, Script, ScriptedProvider
+from duologue.providers.scripted import End, Say, ScriptedProvider
 from duologue.providers.service import FailoverServices
 from duologue.store.memory import MemoryStore
 from duologue.store.port import Write
@@ -117,7 +117,12 @@ class Place:
     async def socket(self, kind: str = "json", *, query: str = "", **options: Any) -> AsyncIterator["Client"]:
         options.setdefault("subprotocols", [f"duologue.v1.{kind}"] if kind else None)
         async with connect(
-            self.socket_url + query, compression=None, proxy=None, ping_interval=None, max_queue=None, **options
+            self.socket_url + query,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            max_queue=None,
+            **options,
         ) as ws:
             yield Client(ws, binary=kind == "msgpack")
 

@@ -75,7 +75,9 @@ async def test_the_server_makes_an_id_that_nobody_can_guess(here: Place):
     assert all(len(name) >= 22 for name in names)
 
 
-async def test_opening_again_with_the_same_words_finds_the_dialogue_and_with_others_is_a_conflict(here: Place):
+async def test_opening_again_with_the_same_words_finds_the_dialogue_and_with_others_is_a_conflict(
+    here: Place,
+):
     async with here.socket() as client:
         assert (await client.do("open", dialogue="d1", feature=FEATURE))["created"] is True
         assert (await client.do("open", dialogue="d1", feature=FEATURE))["created"] is False
@@ -100,14 +102,18 @@ async def test_an_unknown_dialogue_is_not_found_by_any_command(own: Place, op: s
 
 async def test_an_unknown_feature_is_refused_by_name_and_makes_no_dialogue(here: Place):
     async with here.socket() as client:
-        assert await client.refused("open", dialogue="d1", feature="nothing_like_it") == "feature_not_configured"
+        assert (
+            await client.refused("open", dialogue="d1", feature="nothing_like_it") == "feature_not_configured"
+        )
         assert await client.refused("attach", dialogue="d1") == "not_found"
 
 
 @pytest.mark.parametrize(
     ("content", "code"), [("", "bad_request"), (" \n", "bad_request"), ("x" * 32_769, "message_too_large")]
 )
-async def test_content_that_may_not_be_said_is_refused_and_not_stored(own: Place, kind: str, content: str, code: str):
+async def test_content_that_may_not_be_said_is_refused_and_not_stored(
+    own: Place, kind: str, content: str, code: str
+):
     async with own.socket(kind) as client:
         await client.opened()
         assert await client.refused("send", dialogue="d1", content=content) == code
@@ -121,7 +127,9 @@ async def test_the_same_client_message_id_gives_the_same_answer_or_a_conflict(he
         first = await client.do("send", dialogue="d1", content="Hi", client_message_id="c-1")
         await client.event("turn.completed")
         assert await client.do("send", dialogue="d1", content="Hi", client_message_id="c-1") == first
-        assert await client.refused("send", dialogue="d1", content="Ho", client_message_id="c-1") == "conflict"
+        assert (
+            await client.refused("send", dialogue="d1", content="Ho", client_message_id="c-1") == "conflict"
+        )
 
 
 async def test_cancel_stops_an_answer_from_any_viewer(here: Place, kind: str):
@@ -375,7 +383,9 @@ async def test_commands_that_pile_up_are_refused_at_a_bound():
         await client.opened()
         here.store.gate.clear()
         try:
-            numbers = [await client.send(op="send", dialogue="d1", content="Hi", on_busy="queue") for _ in range(4)]
+            numbers = [
+                await client.send(op="send", dialogue="d1", content="Hi", on_busy="queue") for _ in range(4)
+            ]
             assert (await client.answer(numbers[-1]))["error"]["code"] == "too_many"
         finally:
             here.store.gate.set()
@@ -389,10 +399,12 @@ async def test_commands_that_pile_up_are_refused_at_a_bound():
 @pytest.mark.parametrize("foreign", [False, True])
 async def test_a_client_that_answers_pings_stays_and_one_that_does_not_is_closed(foreign: bool):
     limits = WebLimits(pulse=Pulse(ping_interval=0.2, pong_timeout=0.5))
-    async with place(foreign=foreign, limits=limits) as here:
-        async with here.socket() as good, here.socket() as silent:
-            assert await asyncio.wait_for(asyncio.gather(silent.closed(), _pong_thrice(good)), 20) == [4012, None]
-            await good.do("pong")
+    async with place(foreign=foreign, limits=limits) as here, here.socket() as good, here.socket() as silent:
+        assert await asyncio.wait_for(asyncio.gather(silent.closed(), _pong_thrice(good)), 20) == [
+            4012,
+            None,
+        ]
+        await good.do("pong")
 
 
 async def _pong_thrice(client: Client) -> None:
@@ -420,12 +432,14 @@ async def test_a_ping_comes_early_when_much_is_unanswered_and_an_answer_settles_
 async def test_an_idle_dialogue_falls_asleep_under_its_viewer_and_wakes_for_the_next_question():
     from duologue.dialogue.environment import DialogueLimits
 
-    async with place(dialogue_limits=DialogueLimits(idle_after=0.05, linger=0.01)) as here:
-        async with here.socket() as client:
-            await client.opened()
-            await wait_until(lambda: here.runtime._directory.awake("d1") is None, "the dialogue sleeps")
-            await client.do("send", dialogue="d1", content="Wake up")
-            await client.event("turn.completed")
+    async with (
+        place(dialogue_limits=DialogueLimits(idle_after=0.05, linger=0.01)) as here,
+        here.socket() as client,
+    ):
+        await client.opened()
+        await wait_until(lambda: here.runtime._directory.awake("d1") is None, "the dialogue sleeps")
+        await client.do("send", dialogue="d1", content="Wake up")
+        await client.event("turn.completed")
     check_numbers(client.events("d1"))
 
 
