@@ -44,8 +44,10 @@ _ANSWER = Message(
 )
 
 RECORDS: Final[Mapping[str, Record]] = {
-    "message_queued": MessageQueued(_QUESTION),
-    "turn_opened": TurnOpened(_TURN, (MessageId("m0"), MessageId("m1")), (_QUESTION,)),
+    "message_queued": MessageQueued(_QUESTION, Position(Epoch("ep"), 7)),
+    "turn_opened": TurnOpened(
+        _TURN, (MessageId("m0"), MessageId("m1")), (_QUESTION,), Position(Epoch("ep"), 1)
+    ),
     "turn_opened_bare": TurnOpened(_TURN, (), ()),
     "message_superseded": MessageSuperseded(MessageId("m1")),
     "attempt_began": AttemptBegan(_TURN, 3),
