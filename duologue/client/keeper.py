@@ -160,9 +160,7 @@ class Keeper:
                 failures = 0 if link.proven else failures + 1
                 if (final := final_close(lost.code, lost.reason)) is not None:
                     return self._end(final)
-                link, running, failures = await self._come_back(
-                    failures, _reason(lost)
-                )
+                link, running, failures = await self._come_back(failures, _reason(lost))
         except DuologueError as error:
             self._end(error)
         finally:

@@ -391,6 +391,33 @@ async def test_an_answer_that_a_restarted_server_takes_up_again_is_followed():
     ]
 
 
+async def test_only_the_standing_attempt_is_taken_up_after_a_lost_connection():
+    async def first(peer: Peer) -> None:
+        await start(peer)
+        await answer(peer, "I thi", end=False)
+        await peer.event(
+            "turn.restarted", 4, turn="t1", attempt=2, model="steady", tier="backup", reason="stall"
+        )
+        await peer.event("turn.delta", 5, turn="t1", attempt=2, offset=0, text="Well")
+        peer.abort()
+
+    async def second(peer: Peer) -> None:
+        await peer.attached(resumed=False)
+        turn = {"id": "t1", "attempt": 2, "text": "Well, yes", "model": "steady", "tier": "backup"}
+        await peer.snapshot(6, status="generating", turn=turn)
+        await completed(peer, 7)
+
+    async with scene(first, second) as it:
+        it.lines.type("Hi", None)
+        await _until_over(it.conversation, it.lines)
+    assert it.shown.splitlines()[-4:] == [
+        "Well",
+        "connection lost (the connection broke); trying again",
+        "connected again",
+        ", yes",
+    ]
+
+
 async def test_a_closed_dialogue_ends_the_conversation():
     async def script(peer: Peer) -> None:
         await start(peer)

@@ -577,6 +577,9 @@ async def test_a_draining_server_is_left_as_it_asks_and_the_next_one_takes_the_m
     async def first(peer: Peer) -> None:
         await peer.send({"event": "server.draining", "reconnect_after_ms": 1500})
         await peer.refuse(await peer.expect("send"), "draining")
+        for _ in range(3):  # there was time to send the message once more, and it did not come
+            await peer.send({"event": "ping"})
+            await peer.expect("pong")
         await peer.close(4001)
 
     async def second(peer: Peer) -> None:
