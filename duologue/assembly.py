@@ -173,6 +173,9 @@ class _StoreKeeper(Actor):
 
     __slots__ = ("_server",)
 
+    traps_exits = True
+    """So that `terminate` runs, and stops the process, when the tree is stopped."""
+
     def __init__(self, server: BundledServer) -> None:
         self._server = server
 

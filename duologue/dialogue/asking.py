@@ -47,8 +47,9 @@ def _answer_again(state: DialogueState, request: Ask, reply_to: ReplyTo[Accepted
             raise state.journal.troubled
         under_way.repliers.append(reply_to)
         return True
-    feed = state.feed
-    reply_to.reply(state.answers.get(name) or Accepted(known.id, known.turn_id, feed.epoch, feed.seq))
+    position = state.history.accepted_at(known.id)
+    assert position is not None
+    reply_to.reply(Accepted(known.id, known.turn_id, position.epoch, position.seq))
     return True
 
 

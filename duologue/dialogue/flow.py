@@ -169,10 +169,7 @@ class TurnFlow:
         if isinstance(intent, QueueIntent):
             assert intent.message is not None
             turn_id = intent.message.turn_id
-        accepted = Accepted(message_id, turn_id, feed.epoch, feed.seq + intent.events())
-        for name in intent.accepts():
-            self._state.answers[name] = accepted
-        intent.reply(accepted)
+        intent.reply(Accepted(message_id, turn_id, feed.epoch, feed.seq + intent.events()))
 
     # ── generating ──────────────────────────────────────────────────────────────────────────────────────────
 

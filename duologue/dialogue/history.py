@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from duologue.messages import Message, MessageId, MessageStatus, Role, Tier, TurnId, Usage
+from duologue.messages import Message, MessageId, MessageStatus, Position, Role, Tier, TurnId, Usage
 from duologue.providers.port import PromptMessage
 from duologue.store.port import (
     AnswerExtended,
@@ -45,13 +45,24 @@ class QueuedTurn:
 class History:
     """Messages in the order of the log, superseded ones among them, and what is open."""
 
-    __slots__ = ("_by_client_id", "_index", "_usage", "log_index", "messages", "open_turn", "queued")
+    __slots__ = (
+        "_accepted",
+        "_by_client_id",
+        "_index",
+        "_usage",
+        "log_index",
+        "messages",
+        "open_turn",
+        "queued",
+    )
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         """Grows only; a message's place never changes, so it serves as a cursor."""
         self._index: dict[MessageId, int] = {}
         self._by_client_id: dict[str, MessageId] = {}
+        self._accepted: dict[MessageId, Position] = {}
+        """Where messages with a name of their sender's were announced."""
         self.open_turn: OpenTurn | None = None
         self.queued: list[QueuedTurn] = []
         """Turns to come, in the order that their first messages came."""
@@ -67,11 +78,11 @@ class History:
         match record:
             case TurnOpened():
                 for message in record.messages:
-                    self._add(message)
+                    self._add(message, record.position)
                 self.queued = [turn for turn in self.queued if turn.turn_id != record.turn_id]
                 self.open_turn = OpenTurn(record.turn_id, record.message_ids)
             case MessageQueued():
-                self._add(record.message)
+                self._add(record.message, record.position)
                 self._enqueue(record.message)
             case MessageSuperseded():
                 self._supersede(record.message_id)
@@ -82,11 +93,13 @@ class History:
             case TurnClosed():
                 self._close(record)
 
-    def _add(self, message: Message) -> None:
+    def _add(self, message: Message, position: Position | None = None) -> None:
         self._index[message.id] = len(self.messages)
         self.messages.append(message)
         if message.client_message_id is not None:
             self._by_client_id[message.client_message_id] = message.id
+            if position is not None:
+                self._accepted[message.id] = position
 
     def _enqueue(self, message: Message) -> None:
         for turn in self.queued:
@@ -135,6 +148,10 @@ class History:
         """The message that was accepted under the sender's own name for it."""
         message_id = self._by_client_id.get(client_message_id)
         return None if message_id is None else self.find(message_id)
+
+    def accepted_at(self, message_id: MessageId) -> Position | None:
+        """Where a message was announced that its sender has named; `None` for any other."""
+        return self._accepted.get(message_id)
 
     @property
     def usage(self) -> Usage:

@@ -6,15 +6,15 @@ known to have happened or not. Pure: the actor does the writing and tells the jo
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from duologue.dialogue.events import ErrorInfo
 from duologue.dialogue.requests import Accepted
 from duologue.dialogue.turn import Turn
 from duologue.errors import DuologueError
-from duologue.messages import DialogueId, Message, MessageId
+from duologue.messages import DialogueId, Message, MessageId, Position
 from duologue.runtime import ReplyTo
-from duologue.store.port import HeadUpdate, Owner, Record, TurnClosed, Write
+from duologue.store.port import HeadUpdate, MessageQueued, Owner, Record, TurnClosed, TurnOpened, Write
 
 __all__ = [
     "Intent",
@@ -49,6 +49,11 @@ class Intent:
         """How many numbered events announce it."""
         return 1
 
+    def records_at(self, position: Position) -> tuple[Record, ...]:
+        """What the log gets when the event that announces it will have this position."""
+        del position
+        return self.records
+
     def accepts(self) -> dict[str, MessageId]:
         """Client message ids that it accepts, with the messages they name."""
         return {}
@@ -75,6 +80,13 @@ class MessageIntent(Intent):
         if message is None or message.client_message_id is None:
             return {}
         return {message.client_message_id: message.id}
+
+    def records_at(self, position: Position) -> tuple[Record, ...]:
+        if self.message is None:
+            return self.records
+        *earlier, last = self.records
+        assert isinstance(last, TurnOpened | MessageQueued)
+        return (*earlier, replace(last, position=position))
 
     def fail(self, error: DuologueError) -> None:
         """Tell everybody who waits that nothing was kept."""
@@ -214,7 +226,7 @@ class Journal:
             owner=self.owner,
             write_id=write_id,
             expected_log_index=log_index,
-            records=intent.records,
+            records=intent.records_at(head.position),
             head=head,
             message_ids=intent.accepts(),
             opens_turn=unfinished and not self.in_index,

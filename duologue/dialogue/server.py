@@ -96,6 +96,9 @@ class DialogueServer(Actor):
         environment: Ports, rules' numbers, sources of time and names.
     """
 
+    traps_exits = True
+    """So that `terminate` runs, and answers those who wait, when the tree is stopped."""
+
     __slots__ = ("_creating", "_deleting", "_env", "_flow", "_last_request_at", "_refusal", "_state", "id")
 
     def __init__(self, dialogue: DialogueId, environment: DialogueEnvironment) -> None:

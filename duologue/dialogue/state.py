@@ -7,7 +7,7 @@ from duologue.dialogue.events import Event, LiveTurn, Snapshot
 from duologue.dialogue.feed import Feed
 from duologue.dialogue.history import History
 from duologue.dialogue.journal import Journal
-from duologue.dialogue.requests import Accepted, GetMessages, MessagePage
+from duologue.dialogue.requests import GetMessages, MessagePage
 from duologue.dialogue.turn import Turn
 from duologue.errors import BadRequest, Busy
 from duologue.messages import DialogueId, DialogueMeta, DialogueStatus, Message, MessageId, Role, TurnId
@@ -28,7 +28,7 @@ class DialogueState:
         start_window: Called with a merge window in milliseconds when something begins to wait for it.
     """
 
-    __slots__ = ("answers", "env", "feed", "history", "id", "journal", "merge_into", "meta", "turn")
+    __slots__ = ("env", "feed", "history", "id", "journal", "merge_into", "meta", "turn")
 
     def __init__(
         self, dialogue: DialogueId, environment: DialogueEnvironment, start_window: Callable[[int], None]
@@ -44,8 +44,6 @@ class DialogueState:
         """The turn that is opening, open or closing."""
         self.merge_into: TurnId | None = None
         """The queued turn that takes further messages under the policy `merge`."""
-        self.answers: dict[str, Accepted] = {}
-        """What was answered for a client message id in this actor's life, to be given again."""
 
     def take_turn(self, turn: Turn | None) -> None:
         """Make `turn` the dialogue's; `None`: it is free."""

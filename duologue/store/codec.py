@@ -134,6 +134,7 @@ _TIME = _Field(float, _exactly(float))
 _MAYBE_TEXT = _optional(_TEXT)
 _MAYBE_COUNT = _optional(_COUNT)
 _USAGE = _row(Usage, ("input_tokens", _MAYBE_COUNT), ("output_tokens", _MAYBE_COUNT))
+_POSITION = _row(Position, ("epoch", _TEXT), ("seq", _COUNT))
 _MESSAGE = _row(
     Message,
     ("id", _TEXT),
@@ -151,7 +152,7 @@ _MESSAGE = _row(
 # ── the schema ──────────────────────────────────────────────────────────────────────────────────────────────
 
 _KINDS: Final[Mapping[int, tuple[type, _Field]]] = {
-    1: (MessageQueued, _row(MessageQueued, ("message", _MESSAGE))),
+    1: (MessageQueued, _row(MessageQueued, ("message", _MESSAGE), ("position", _optional(_POSITION)))),
     2: (
         TurnOpened,
         _row(
@@ -159,6 +160,7 @@ _KINDS: Final[Mapping[int, tuple[type, _Field]]] = {
             ("turn_id", _TEXT),
             ("message_ids", _sequence(_TEXT)),
             ("messages", _sequence(_MESSAGE)),
+            ("position", _optional(_POSITION)),
         ),
     ),
     3: (MessageSuperseded, _row(MessageSuperseded, ("message_id", _TEXT))),

@@ -61,18 +61,26 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class MessageQueued:
-    """A user's message was accepted while a turn was open; a later turn will answer it."""
+    """A user's message was accepted while a turn was open; a later turn will answer it.
+
+    `position` is that of the event which announced it, so that the same message is answered the same again.
+    """
 
     message: Message
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOpened:
-    """A turn began, with the messages that it answers. Those of them that the log does not have yet come along."""
+    """A turn began, with the messages that it answers. Those of them that the log does not have yet come along.
+
+    `position` is that of the event which announced the new message; `None` when none came along.
+    """
 
     turn_id: TurnId
     message_ids: tuple[MessageId, ...]
     messages: tuple[Message, ...]
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

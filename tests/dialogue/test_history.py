@@ -3,7 +3,7 @@
 import pytest
 
 from duologue.dialogue.history import History, preview_of
-from duologue.messages import MessageId, MessageStatus, Role, Tier, TurnId, Usage
+from duologue.messages import MessageId, MessageStatus, Position, Role, Tier, TurnId, Usage
 from duologue.store.port import (
     AnswerExtended,
     AttemptBegan,
@@ -14,7 +14,7 @@ from duologue.store.port import (
     TurnOpened,
     TurnOutcome,
 )
-from tests.dialogue.builders import message
+from tests.dialogue.builders import EPOCH, message
 
 
 def opened(turn: str, *contents: str) -> TurnOpened:
@@ -111,8 +111,9 @@ def test_usage_is_summed_and_superseded_answers_were_paid_for() -> None:
 
 def test_messages_are_found_by_the_sender_s_name_for_them() -> None:
     new = message("m1", "?", client_message_id="c1")
-    h = history(TurnOpened(TurnId("t"), (new.id,), (new,)))
+    h = history(TurnOpened(TurnId("t"), (new.id,), (new,), Position(EPOCH, 3)))
     assert h.find_by_client_id("c1") == new
+    assert h.accepted_at(new.id) == Position(EPOCH, 3)
     assert h.find_by_client_id("c2") is None
 
 

@@ -40,7 +40,8 @@ def test_the_next_write_is_built_only_when_the_one_before_has_ended() -> None:
     journal.submit(second)
     write = begin(journal, unfinished=True, log_index=4)
     assert write is not None
-    assert (write.owner, write.expected_log_index, write.records) == (OWNER, 4, first.records)
+    assert (write.owner, write.expected_log_index) == (OWNER, 4)
+    assert write.records == first.records_at(write.head.position)
     assert begin(journal, unfinished=False) is None
     other = Owner(2, "o")
     assert journal.settle(other, applied=True) is first
@@ -105,3 +106,12 @@ def test_what_must_be_written_is_what_nobody_can_be_told_was_refused() -> None:
         True,
         False,
     ]
+
+
+def test_a_new_message_s_record_knows_where_it_is_announced_and_an_old_one_s_does_not() -> None:
+    at = Position(EPOCH, 7)
+    (new,) = opening("c1").records_at(at)
+    assert isinstance(new, TurnOpened)
+    assert new.position == at
+    again = OpenTurnIntent(TURN, (TurnOpened(TURN.turn_id, (), ()),), None, [], (), unasked=False)
+    assert again.records_at(at) == again.records

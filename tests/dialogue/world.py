@@ -76,6 +76,7 @@ class World:
 async def world(
     *scripts: ScriptedProvider,
     state: MemoryState | None = None,
+    store: MemoryStore | None = None,
     limits: DialogueLimits = LIMITS,
     policy: RestartPolicy | None = None,
     **configuration: Any,
@@ -90,7 +91,7 @@ async def world(
         settings.models, factories={"scripted": lambda model, clients, key: models[names[id(model)]]}
     )
     metrics = Metrics()
-    store = MemoryStore(state)
+    store = MemoryStore(state) if store is None else store
     async with open_runtime(
         settings,
         telemetry=metrics,
