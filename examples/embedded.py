@@ -12,7 +12,9 @@ import duologue
 
 
 async def main(question: str) -> None:
-    async with duologue.open_runtime() as runtime:
+    # A data directory has one owner: this is not the one of a server that runs here.
+    settings = duologue.load_settings(overrides={"store": {"data_dir": "./.duologue/embedded"}})
+    async with duologue.open_runtime(settings) as runtime:
         dialogue = await runtime.open(feature="student_dialogue")
         async for event in dialogue.ask(question):
             if isinstance(event, duologue.TurnDelta):

@@ -24,7 +24,8 @@ async def home(_: Request) -> PlainTextResponse:
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Run dialogues for as long as the application runs."""
-    async with duologue.open_runtime() as runtime:
+    settings = duologue.load_settings(overrides={"store": {"data_dir": "./.duologue/mounted"}})
+    async with duologue.open_runtime(settings) as runtime:
         app.router.routes.append(Mount("/tutor", duologue.create_app(runtime)))
         yield
 
