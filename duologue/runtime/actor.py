@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from duologue.runtime.exits import ExitReason
 from duologue.runtime.failures import UnhandledRequest
 from duologue.runtime.reports import report_stray
-from duologue.runtime.requests import ReplyTo, Request
+from duologue.runtime.requests import ReplyTo
 
 if TYPE_CHECKING:
     from duologue.runtime.context import ActorContext
@@ -69,8 +69,11 @@ class Actor:
         """
         raise UnhandledRequest(f"{type(self).__name__} has no handle_continue for {type(argument).__name__}")
 
-    def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:  # noqa: ARG002 - the contract
+    def handle_call(self, request: Any, reply_to: ReplyTo[Any]) -> Any:  # noqa: ARG002 - the contract
         """Answer a request. May be `async`.
+
+        Name in an override's signature what it accepts, as in `request: Withdraw | Balance`: a type checker
+        then refuses to send the actor anything else.
 
         Returns:
             The answer; or `NO_REPLY` when it comes later, or came already, through `reply_to`; or `Refuse`,
@@ -79,7 +82,7 @@ class Actor:
         raise UnhandledRequest(f"{type(self).__name__} has no handle_call for {type(request).__name__}")
 
     def handle_cast(self, message: Any) -> Any:
-        """Take a message that is not answered. May be `async`.
+        """Take a message that is not answered. May be `async`. Name what it accepts, as for `handle_call`.
 
         Returns:
             Nothing, `Continue` or `Stop`.

@@ -16,7 +16,7 @@ from duologue.runtime.actor import Actor, Overflow
 from duologue.runtime.exits import NORMAL, ExitReason
 from duologue.runtime.failures import CallingSelf, MailboxOverflow, NoProc
 from duologue.runtime.ref import CALL_TIMEOUT, Ref
-from duologue.runtime.requests import CallbackReply, FutureReply, Outcome, Request
+from duologue.runtime.requests import Asks, CallbackReply, FutureReply, Outcome
 from duologue.runtime.waiters import EndWaiter
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Mailbox(Ref[Any]):
         """How many messages wait."""
         return len(self._queue) if self._queue is not None else 0
 
-    def call(self, request: Request[R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
+    def call(self, request: Asks[Any, R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
         system = self.system
         future: asyncio.Future[R] = system.create_future()
         queue = self._queue
@@ -92,7 +92,7 @@ class Mailbox(Ref[Any]):
 
     def call_nowait(
         self,
-        request: Request[R],
+        request: Asks[Any, R],
         on_reply: Callable[[Outcome[R]], None],
         timeout: float | None = CALL_TIMEOUT,
     ) -> None:

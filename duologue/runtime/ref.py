@@ -3,25 +3,39 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from duologue.runtime.exits import NORMAL, ExitReason
-from duologue.runtime.requests import Outcome, Request
+from duologue.runtime.requests import Asks, Outcome
 
 __all__ = ["Ref", "CALL_TIMEOUT"]
 
-if TYPE_CHECKING:
-    from duologue.runtime.actor import Actor
-
 R = TypeVar("R")
-A_co = TypeVar("A_co", bound="Actor", covariant=True)
+M = TypeVar("M")
+M_contra = TypeVar("M_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
 
 CALL_TIMEOUT = 5.0
 """Seconds that a call waits when it is not told otherwise."""
 
 
+class HandlesCalls(Protocol[M_contra]):
+    """An actor's class, seen by the type that its `handle_call` takes."""
+
+    def handle_call(self, request: M_contra, reply_to: Any) -> Any: ...
+
+
+class HandlesCasts(Protocol[M_contra]):
+    """An actor's class, seen by the type that its `handle_cast` takes."""
+
+    def handle_cast(self, message: M_contra) -> Any: ...
+
+
 class Ref(ABC, Generic[A_co]):
     """An actor's address; the parameter is the actor's class.
+
+    To a type checker it takes what that class does: where `handle_call` and `handle_cast` name the messages
+    that they accept, sending another one is an error. Where they say `Any`, and for `Ref[Any]`, all pass.
 
     It stays valid when the actor has ended, and then keeps none of its state. It names one life: an actor
     that is started again has a new one.
@@ -51,7 +65,9 @@ class Ref(ABC, Generic[A_co]):
         """Why the actor ended; `None` while it is alive."""
 
     @abstractmethod
-    def call(self, request: Request[R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
+    def call(
+        self: "Ref[HandlesCalls[M]]", request: Asks[M, R], timeout: float | None = CALL_TIMEOUT
+    ) -> "asyncio.Future[R]":
         """Send a request now and await its answer.
 
         The request is sent when `call` is called, not when its result is awaited, so several calls can be
@@ -74,8 +90,8 @@ class Ref(ABC, Generic[A_co]):
 
     @abstractmethod
     def call_nowait(
-        self,
-        request: Request[R],
+        self: "Ref[HandlesCalls[M]]",
+        request: Asks[M, R],
         on_reply: Callable[[Outcome[R]], None],
         timeout: float | None = CALL_TIMEOUT,
     ) -> None:
@@ -87,7 +103,7 @@ class Ref(ABC, Generic[A_co]):
         """
 
     @abstractmethod
-    def cast(self, message: object) -> None:
+    def cast(self: "Ref[HandlesCasts[M]]", message: M) -> None:
         """Send a message that is not answered.
 
         Never raises, never waits, promises nothing: an actor that has ended or whose mailbox is full loses it.

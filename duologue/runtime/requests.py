@@ -6,20 +6,23 @@ does not grow with the caller's queue, and an answer that comes too late has now
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from duologue.errors import CallTimeout
 from duologue.runtime.failures import ActorDied
 from duologue.runtime.reports import report_callback
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from duologue.runtime.exits import ExitReason
     from duologue.runtime.mailbox import Mailbox
 
-__all__ = ["Request", "Outcome", "ReplyTo", "FutureReply", "CallbackReply"]
+__all__ = ["Request", "Asks", "Outcome", "ReplyTo", "FutureReply", "CallbackReply"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+M_co = TypeVar("M_co", covariant=True)
 
 
 class Request(Generic[R_co]):
@@ -30,6 +33,24 @@ class Request(Generic[R_co]):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # what makes every request an `Asks` of itself; not there at run time
+
+        def _itself(self) -> Self: ...
+
+        def _answer(self) -> R_co: ...
+
+
+class Asks(Protocol[M_co, R_co]):
+    """A request that is an `M_co` and is answered with an `R_co`: both at once, for type checkers only.
+
+    `M_co` comes from the actor's class and `R_co` from the request's, and Python has no other way to
+    demand that a value is of two types.
+    """
+
+    def _itself(self) -> M_co: ...
+
+    def _answer(self) -> R_co: ...
 
 
 class Outcome(Generic[R_co]):
