@@ -8,8 +8,8 @@ Decoding is total: any bytes give the value that was encoded or `RecordCorrupt`,
 left as they are. CRC-32 finds every single-bit flip and every burst of up to 32 bits for certain, and any
 other damage with a chance of 1 in 2**32 to miss. It is no defence against somebody who means it.
 
-How the layout may change: a field may be added at the end of an array (older programs ignore it, newer ones
-must have a default for its absence). Anything else is a new version. A program refuses versions that it
+How the layout may change: a field with a default may be added at the end of an array (older programs ignore
+it, newer ones take the default where it is absent). Anything else is a new version. A program refuses versions that it
 does not know, so that it never half-understands and overwrites what a newer one wrote.
 """
 
@@ -113,10 +113,9 @@ def _row(build: Callable[..., Any], *fields: tuple[str, _Field]) -> _Field:
         return [pack_one(get(value)) for get, pack_one in parts]
 
     def unpack(value: Any) -> Any:
-        items = _list(value)
-        if len(items) < len(unpacks):
-            raise ValueError("too short")
-        return build(*[unpack_one(item) for unpack_one, item in zip(unpacks, items, strict=False)])
+        # Fields beyond ours are ignored; those that an older program did not write have their defaults, and
+        # for one without a default `build` raises.
+        return build(*[unpack_one(item) for unpack_one, item in zip(unpacks, _list(value), strict=False)])
 
     return _Field(pack, unpack)
 
