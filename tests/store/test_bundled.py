@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,20 @@ async def server(tmp_path: Path) -> AsyncIterator[BundledServer]:
     server = BundledServer(tmp_path / "data", grace=0.5)
     yield server
     await server.stop()
+
+
+_embedded: list[int] = []
+"""Valkeys of embedding programs; they are nobody's once their program was killed."""
+
+
+@pytest.fixture(autouse=True)
+def no_orphans() -> Iterator[None]:
+    """End what a failed test of leftovers left over."""
+    yield
+    while _embedded:
+        pid = _embedded.pop()
+        if _alive(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _configuration(server: BundledServer, name: str) -> str:
@@ -65,6 +79,7 @@ async def _embed(data_dir: Path, env: Mapping[str, str] | None = None) -> tuple[
     assert process.stdout is not None
     ready, pid, dialogue = (await process.stdout.readline()).decode().split()
     assert ready == "ready"
+    _embedded.append(int(pid))
     return process, int(pid), DialogueId(dialogue)
 
 
