@@ -282,6 +282,7 @@ class Store(Protocol):
             Moved: `owner` is not the owner (or the dialogue was deleted). Nothing was written.
             LogConflict: The log ends elsewhere. Nothing was written.
             Conflict: One of `message_ids` was accepted before by another write. Nothing was written.
+            BadRequest: A text in it has a lone surrogate. Nothing was written.
             StoreUnavailable: No answer; its `applied` says whether the write may have happened.
         """
         ...
@@ -305,7 +306,10 @@ class Store(Protocol):
     async def list_dialogues(
         self, *, status: DialogueStatus | None = None, before: str | None = None, limit: int = 50
     ) -> DialoguePage:
-        """Dialogues by `updated_at`, newest first. Not a snapshot: one that changes meanwhile may be met twice."""
+        """Dialogues by when they were made or last opened or closed a turn, newest first.
+
+        Not a snapshot: one that changes meanwhile may be met twice.
+        """
         ...
 
     async def open_turns(self) -> Sequence[DialogueId]:
