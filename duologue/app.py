@@ -40,10 +40,10 @@ from duologue.web.security import is_loopback
 
 __all__ = ["DuologueServer", "build_server", "create_app"]
 
-SETTLE_TIMEOUT = 20.0
+SETTLE_TIMEOUT = 15.0
 """Seconds that running answers may take to end after SIGTERM; what is left is recovered at the next start."""
 _GOODBYE_TIMEOUT = 2.0
-_HANGUP_TIMEOUT = 5
+_HANGUP_TIMEOUT = 3
 
 
 # ── the application ─────────────────────────────────────────────────────────────────────────────────────────
@@ -225,8 +225,10 @@ class DuologueServer(uvicorn.Server):
         """First signal: drain. Second one: now. Unlike uvicorn's, it is not raised again after a clean end."""
         if self.should_exit:
             self.force_exit = sig == signal.SIGINT or self.force_exit
-            if self._settling is not None:
-                self._settling.cancel()
+            settling = self._settling
+            if settling is not None:
+                # A signal's handler runs between any two steps of the loop, or while it waits.
+                settling.get_loop().call_soon_threadsafe(settling.cancel)
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

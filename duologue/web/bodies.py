@@ -88,13 +88,11 @@ async def _read(request: Request, limits: WebLimits) -> bytes:
 
 
 def _refusal(data: bytes, error: ValidationError) -> DuologueError:
-    if (
-        error.errors(include_url=False, include_input=False, include_context=False)[0]["type"]
-        != "json_invalid"
-    ):
-        return BadRequest(complaint_of(error))
     try:
         read_leniently(data)
     except (ValueError, RecursionError):
         return BadFrame("the body is not JSON")
-    return BadRequest("a text is not encodable as UTF-8, or a number is out of range")
+    finding = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if finding["type"] == "json_invalid":  # the lenient parser took it
+        return BadRequest("a text is not encodable as UTF-8, or a number is out of range")
+    return BadRequest(complaint_of(error))

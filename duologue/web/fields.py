@@ -1,6 +1,7 @@
 """The shapes of the values that clients send, shared by frames and bodies. Bounds are part of the wire."""
 
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,7 @@ __all__ = [
     "Strict",
     "Text",
     "complaint_of",
+    "is_dialogue_name",
     "read_leniently",
 ]
 
@@ -21,6 +23,7 @@ MESSAGE_ID_MAX = 128
 """Longest id that a client may send, in code points."""
 
 DialogueName = Annotated[str, Field(pattern=r"\A[A-Za-z0-9._~-]{1,128}\z")]
+_DIALOGUE_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 """A feature, section or account."""
 ClientId = Annotated[str, Field(min_length=1, max_length=MESSAGE_ID_MAX)]
@@ -61,6 +64,11 @@ def complaint_of(error: ValidationError, *, skip: int = 0) -> str:
         case _:
             what = finding["msg"][:1].lower() + finding["msg"][1:]
     return f"{where}: {what}" if where else what
+
+
+def is_dialogue_name(text: str) -> bool:
+    """Whether a dialogue may be called this; what may not be is not there."""
+    return _DIALOGUE_NAME.fullmatch(text) is not None
 
 
 def read_leniently(data: bytes | str) -> Any:

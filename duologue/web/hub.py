@@ -94,6 +94,7 @@ class Hub:
         self._sweep: Sweep | None = None
         self._random_text = random_text
         self._random_ms = random_ms
+        self._admitted = 0
 
     @property
     def runtime(self) -> Runtime:
@@ -116,6 +117,11 @@ class Hub:
         return _SILENT if self._runtime is None else self._runtime.telemetry
 
     @property
+    def running(self) -> bool:
+        """Whether there is a runtime."""
+        return self._runtime is not None
+
+    @property
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins that may connect besides the server's own."""
         return self.settings.server.allowed_origins
@@ -128,10 +134,15 @@ class Hub:
             self._sweep = Sweep(clock=loop.time, call_at=loop.call_at)
         return self._sweep
 
+    def phase(self) -> float:
+        """From 0 to 1, spread evenly over the sockets as they come (multiples of the golden ratio)."""
+        return self._admitted * 0.618034 % 1.0
+
     def admit(self, socket: Connection) -> None:
         """A socket was opened."""
         self.connections.add(socket)
         self.sockets_open += 1
+        self._admitted += 1
         self.telemetry.socket_opened()
 
     def release(self, socket: Connection, code: int) -> bool:

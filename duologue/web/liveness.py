@@ -4,12 +4,15 @@ A stream of small frames does not fill a socket's buffers for minutes, so TCP ca
 stopped. Pings of our own can: they queue behind everything sent before them.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
 __all__ = ["Due", "Liveness", "Pulse", "Sweep"]
+
+_log = logging.getLogger(__name__)
 
 
 class Due(Enum):
@@ -39,16 +42,18 @@ class Liveness:
     Args:
         pulse: The times, shared by all sockets.
         now: Seconds, on the clock of all later calls.
+        phase: From 0 to 1: where in the second half of an interval the first ping falls. Sockets that came at
+            once, as after a restart, are not pinged at once for ever.
     """
 
     __slots__ = ("_pinged", "_pulse", "next_at", "unanswered_bytes")
 
-    def __init__(self, pulse: Pulse, now: float) -> None:
+    def __init__(self, pulse: Pulse, now: float, *, phase: float = 1.0) -> None:
         self._pulse = pulse
         self._pinged = False
         self.unanswered_bytes = 0
         """Bytes sent since the client last answered a ping or acknowledged an event."""
-        self.next_at = now + pulse.ping_interval
+        self.next_at = now + pulse.ping_interval * (0.5 + 0.5 * phase)
         """When `due` has to be asked next."""
 
     @property
@@ -167,8 +172,16 @@ class Sweep:
                     continue  # another's call has moved or cancelled it
                 del self._slot_of[swept]
                 self._remove(swept, slot)
-                at = swept.on_sweep(now)
+                at = _call(swept, now)
                 if at is not None:
                     self.schedule(swept, max(at, now + self._resolution))
         if self._slots and self._timer is None:
             self._arm(min(self._slots))
+
+
+def _call(swept: Swept, now: float) -> float | None:
+    try:
+        return swept.on_sweep(now)
+    except Exception:  # noqa: BLE001 - one broken socket must not stop the clock of all others
+        _log.exception("a socket failed in its sweep")
+        return None

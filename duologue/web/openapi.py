@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from duologue import errors
+from duologue.errors import DuologueError
 
 if TYPE_CHECKING:
     from duologue.web.rest import Endpoint
@@ -176,11 +176,12 @@ def _failures(endpoint: "Endpoint") -> dict[str, Any]:
 
 
 def _status_of_codes() -> dict[str, int]:
-    kinds = [getattr(errors, name) for name in errors.__all__]
     # Several classes may share a code; the one that is nearest to the root comes first and stands for it.
     found: dict[str, int] = {}
+    kinds = [DuologueError]
     for kind in kinds:
         found.setdefault(kind.code, kind.status)
+        kinds += kind.__subclasses__()
     return found
 
 

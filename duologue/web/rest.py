@@ -27,8 +27,9 @@ from duologue.telemetry import Metrics
 from duologue.web.answers import answer, error_answer, request_id_of
 from duologue.web.bodies import CancelBody, EmptyBody, MessageBody, OpenBody, read_body
 from duologue.web.events import EventStreamResponse, position_of
-from duologue.web.fields import Strict
+from duologue.web.fields import Strict, is_dialogue_name
 from duologue.web.hub import Hub
+from duologue.web.results import accepted_to_wire, cancelled_to_wire, opened_to_wire
 from duologue.web.security import bearer_of, check_host, check_origin
 from duologue.web.tickets import TICKET_LIFETIME
 
@@ -98,21 +99,22 @@ def check_caller(hub: Hub, request: Request) -> None:
 # ── dialogues ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _name(request: Request) -> DialogueId:
+    name = request.path_params["id"]
+    if not is_dialogue_name(name):
+        raise NotFound("there is no such dialogue")
+    return DialogueId(name)
+
+
 def _dialogue(hub: Hub, request: Request) -> Dialogue:
-    return hub.runtime.dialogue(DialogueId(request.path_params["id"]))
+    return hub.runtime.dialogue(_name(request))
 
 
 async def _create(hub: Hub, request: Request) -> Response:
     body = await read_body(request, OpenBody, hub.limits)
     opening = Open(body.feature, body.section, body.account, body.system_prompt, dict(body.metadata or {}))
     opened = await hub.runtime.create(None if body.id is None else DialogueId(body.id), opening)
-    wire = {
-        "dialogue": opened.dialogue,
-        "epoch": opened.epoch,
-        "seq": opened.seq,
-        "created": opened.created,
-    }
-    return answer(wire, 201 if opened.created else 200)
+    return answer(opened_to_wire(opened), 201 if opened.created else 200)
 
 
 async def _list(hub: Hub, request: Request) -> Response:
@@ -155,7 +157,7 @@ async def _say(hub: Hub, request: Request) -> Response:
 async def _cancel(hub: Hub, request: Request) -> Response:
     body = await read_body(request, CancelBody, hub.limits)
     turn = None if body.turn_id is None else TurnId(body.turn_id)
-    return answer({"cancelled": await _dialogue(hub, request).call(CancelTurn(turn))})
+    return answer(cancelled_to_wire(await _dialogue(hub, request).call(CancelTurn(turn))))
 
 
 async def _regenerate(hub: Hub, request: Request) -> Response:
@@ -164,13 +166,7 @@ async def _regenerate(hub: Hub, request: Request) -> Response:
 
 
 def _accepted(accepted: Accepted) -> Response:
-    wire = {
-        "message_id": accepted.message_id,
-        "turn_id": accepted.turn_id,
-        "epoch": accepted.epoch,
-        "seq": accepted.seq,
-    }
-    return answer(wire, 202)
+    return answer(accepted_to_wire(accepted), 202)
 
 
 async def _events(hub: Hub, request: Request) -> Response:
@@ -179,7 +175,7 @@ async def _events(hub: Hub, request: Request) -> Response:
         raise BadRequest(f"coalesce_ms must be one of {', '.join(map(str, WINDOWS))}")
     if request.method == "HEAD":
         return Response(media_type=EventStreamResponse.media_type)
-    return EventStreamResponse(hub, DialogueId(request.path_params["id"]), _after(request), window)
+    return EventStreamResponse(hub, _name(request), _after(request), window)
 
 
 def _after(request: Request) -> Position | None:

@@ -15,7 +15,6 @@ from duologue.dialogue.attachments import Attachment
 from duologue.dialogue.events import DialogueClosed, Event
 from duologue.dialogue.handle import Dialogue
 from duologue.dialogue.requests import (
-    Accepted,
     Ask,
     Attach,
     Attached,
@@ -43,6 +42,7 @@ from duologue.web.codec import Format
 from duologue.web.hub import Hub
 from duologue.web.liveness import Due, Liveness
 from duologue.web.outbox import Outbox
+from duologue.web.results import accepted_to_wire, attached_to_wire, cancelled_to_wire, opened_to_wire
 
 __all__ = ["Session"]
 
@@ -103,7 +103,7 @@ class Session:
         self._in_flight = 0
         self._opening = False
         """An `open` waits for its answer; what follows it may be about the dialogue that it makes."""
-        self._liveness = Liveness(hub.limits.pulse, now)
+        self._liveness = Liveness(hub.limits.pulse, now, phase=hub.phase())
         self._closing: tuple[int, str] | None = None
         self.close_code: int | None = None
         """What this side closed with; `None` while it has not."""
@@ -200,8 +200,10 @@ class Session:
         self._hub.sweep.cancel(self)
         self._backlog = None
         attachments, self._attachments = self._attachments, None
+        if not self._hub.running:
+            return  # the runtime is gone, and its registry with it
         for attachment in (attachments or {}).values():
-            self._hub.runtime.dialogue(attachment.dialogue).detach(attachment)
+            self._handle(attachment.dialogue).detach(attachment)
 
     def announce_drain(self, reconnect_after_ms: int) -> None:
         """Tell the client to come back; what runs goes on until `close`."""
@@ -291,7 +293,10 @@ class Session:
     # ── commands ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _do(self, command: frames.Command) -> None:
-        _HANDLERS[type(command)](self, command)
+        try:
+            _HANDLERS[type(command)](self, command)
+        except DuologueError as error:
+            self._refuse(command.id, error)
 
     def _auth(self, command: frames.Auth) -> None:
         if not self._hub.authority.accepts(command.token.encode("utf-8", "surrogatepass")):
@@ -318,16 +323,18 @@ class Session:
             command.system_prompt,
             dict(command.metadata or {}),
         )
+        handle = self._handle(dialogue)
         self._opening = True
         self._in_flight += 1
-        self._handle(dialogue).request(request, partial(self._on_opened, command.id))
+        handle.request(request, partial(self._on_opened, command.id))
 
     def _on_opened(self, re: int, outcome: Outcome[Opened]) -> None:
         self._opening = False
-        self._on_reply(re, _opened, outcome)
+        self._on_reply(re, opened_to_wire, outcome)
 
     def _attach(self, command: frames.Attach) -> None:
         dialogue = DialogueId(command.dialogue)
+        handle = self._handle(dialogue)
         attachments = self._attachments
         if attachments is None:
             attachments = self._attachments = {}
@@ -337,7 +344,7 @@ class Session:
             self._refuse(command.id, TooMany(f"one socket watches at most {limit} dialogues; open another"))
             return
         if attachment is not None and attachment.coalesce_ms != command.coalesce_ms:
-            self._handle(dialogue).detach(attachment)
+            handle.detach(attachment)
             attachment = None
         if attachment is None:
             attachment = Attachment(dialogue, self, coalesce_ms=command.coalesce_ms)
@@ -345,9 +352,7 @@ class Session:
         after = command.after
         position = None if after is None else Position(Epoch(after.epoch), after.seq)
         self._in_flight += 1
-        self._handle(dialogue).request(
-            Attach(attachment, position), partial(self._on_attached, command.id, attachment)
-        )
+        handle.request(Attach(attachment, position), partial(self._on_attached, command.id, attachment))
 
     def _on_attached(self, re: int, attachment: Attachment, outcome: Outcome[Attached]) -> None:
         if outcome.error is not None and self._attachments is not None:
@@ -356,23 +361,23 @@ class Session:
             # After a timeout the actor may still come to it. Not from here: this is inside its reply.
             detach = self._handle(attachment.dialogue).detach
             asyncio.get_running_loop().call_soon(detach, attachment)
-        self._on_reply(re, _attached, outcome)
+        self._on_reply(re, attached_to_wire, outcome)
 
     def _say(self, command: frames.Send) -> None:
         policy = None if command.on_busy is None else OnBusy(command.on_busy)
         request = Ask(command.content, command.client_message_id, policy)
-        self._ask(command.id, DialogueId(command.dialogue), request, _accepted)
+        self._ask(command.id, DialogueId(command.dialogue), request, accepted_to_wire)
 
     def _cancel(self, command: frames.Cancel) -> None:
         request = CancelTurn(None if command.turn is None else TurnId(command.turn))
-        self._ask(command.id, DialogueId(command.dialogue), request, _cancelled)
+        self._ask(command.id, DialogueId(command.dialogue), request, cancelled_to_wire)
 
     def _regenerate(self, command: frames.Regenerate) -> None:
-        self._ask(command.id, DialogueId(command.dialogue), Regenerate(), _accepted)
+        self._ask(command.id, DialogueId(command.dialogue), Regenerate(), accepted_to_wire)
 
     def _edit(self, command: frames.Edit) -> None:
         request = Edit(MessageId(command.message), command.content)
-        self._ask(command.id, DialogueId(command.dialogue), request, _accepted)
+        self._ask(command.id, DialogueId(command.dialogue), request, accepted_to_wire)
 
     def _ack(self, command: frames.Ack) -> None:
         self._heard()
@@ -400,8 +405,9 @@ class Session:
     def _ask(
         self, re: int, dialogue: DialogueId, request: Request[R], to_wire: Callable[[R], Mapping[str, Any]]
     ) -> None:
+        handle = self._handle(dialogue)
         self._in_flight += 1
-        self._handle(dialogue).request(request, partial(self._on_reply, re, to_wire))
+        handle.request(request, partial(self._on_reply, re, to_wire))
 
     def _on_reply(self, re: int, to_wire: Callable[[R], Mapping[str, Any]], outcome: Outcome[R]) -> None:
         self._in_flight -= 1
@@ -423,32 +429,6 @@ class Session:
             _log.error("a dialogue answered with an unexpected error: %s", type(error).__qualname__)
             error = DuologueError("something went wrong here")
         self._send(self._format.refusal(re, error))
-
-
-def _opened(opened: Opened) -> Mapping[str, Any]:
-    return {
-        "dialogue": opened.dialogue,
-        "epoch": opened.epoch,
-        "seq": opened.seq,
-        "created": opened.created,
-    }
-
-
-def _attached(attached: Attached) -> Mapping[str, Any]:
-    return {"resumed": attached.resumed, "epoch": attached.epoch, "seq": attached.seq}
-
-
-def _accepted(accepted: Accepted) -> Mapping[str, Any]:
-    return {
-        "message_id": accepted.message_id,
-        "turn_id": accepted.turn_id,
-        "epoch": accepted.epoch,
-        "seq": accepted.seq,
-    }
-
-
-def _cancelled(cancelled: bool) -> Mapping[str, Any]:  # noqa: FBT001 - the answer itself
-    return {"cancelled": cancelled}
 
 
 _HANDLERS: Mapping[type, Callable[[Session, Any], None]] = {

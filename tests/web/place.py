@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -65,6 +65,12 @@ class GatedStore(MemoryStore):
         super().__init__()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.hangs = False
+
+    async def ping(self) -> None:
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        await super().ping()
 
     async def append(self, write: Write) -> int:
         await self.gate.wait()
@@ -233,7 +239,8 @@ async def place(
     mounted: str = "",
     limits: WebLimits | None = None,
     dialogue_limits: DialogueLimits | None = None,
-    **tables: Any,
+    tables: Mapping[str, Any] | None = None,
+    **more_tables: Any,
 ) -> AsyncIterator[Place]:
     """Run a server on a free port.
 
@@ -241,7 +248,7 @@ async def place(
         foreign: Under a plain uvicorn, as anybody would run the application, instead of our own.
         mounted: Path that the application is mounted under in another one.
     """
-    settings = settings_of(**tables)
+    settings = settings_of(**{**(tables or {}), **more_tables})
     stage, store = Stage(), GatedStore()
     providers = Providers(settings.models, environ={}, factories={"scripted": lambda *_: stage})
     metrics = Metrics()

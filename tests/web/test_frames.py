@@ -232,7 +232,7 @@ nearly = st.fixed_dictionaries(
 
 @given(st.binary(max_size=300) | any_json.map(lambda v: json.dumps(v).encode()))
 @example(b"\xff\xfe")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_bytes_make_a_parser_raise(data: bytes):
     for parse in (parse_json, parse_msgpack):
         result = parse(data)
@@ -240,7 +240,7 @@ def test_no_bytes_make_a_parser_raise(data: bytes):
 
 
 @given(nearly)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_is_nearly_a_command_is_read_alike_in_both_formats(wire: dict):
     from_json = parse_json(json.dumps(wire))
     try:

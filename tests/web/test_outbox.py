@@ -166,7 +166,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_is_put_in_and_taken_out_each_dialogue_sees_all_of_its_events_in_order(actions: list[str]):
     box = outbox()
     seqs, offsets, texts = {"d1": 0, "d2": 0}, {"d1": 0, "d2": 0}, {"d1": "", "d2": ""}
