@@ -43,6 +43,13 @@ def test_an_answer_clears_what_was_unanswered():
     assert not liveness.wants_ping
 
 
+@pytest.mark.parametrize(("phase", "first"), [(0.0, 10.0), (0.5, 15.0), (1.0, 20.0)])
+def test_first_pings_are_spread_over_half_an_interval(phase: float, first: float):
+    liveness = Liveness(PULSE, 0.0, phase=phase)
+    assert liveness.due(first - 0.1) is Due.NOTHING
+    assert liveness.due(first) is Due.PING
+
+
 class Clock:
     """A clock and its timers, moved by hand."""
 
@@ -159,6 +166,19 @@ def test_one_that_is_cancelled_by_another_in_the_same_slot_is_not_called(clock: 
     clock.move(6.0)
     assert first.called == [5.0]
     assert second.called == []
+
+
+def test_one_that_fails_does_not_stop_the_clock_of_the_others(clock: Clock, sweep: Sweep):
+    class Broken(Socket):
+        def on_sweep(self, now: float) -> float | None:
+            raise RuntimeError("broken")
+
+    good = Socket(every=5.0)
+    sweep.schedule(Broken(), 5.0)
+    sweep.schedule(good, 5.0)
+    clock.move(20.0)
+    assert good.called == [5.0, 10.0, 15.0, 20.0]
+    assert len(sweep) == 1
 
 
 def test_one_that_asks_for_the_past_is_called_once_per_slot_and_not_for_ever(clock: Clock, sweep: Sweep):

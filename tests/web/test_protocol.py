@@ -12,6 +12,8 @@ import pytest
 from duologue.providers.scripted import End, Say, WaitFor
 from duologue.web import protocol
 from duologue.web.codec import frame_of
+from duologue.web.hub import WebLimits
+from duologue.web.liveness import Pulse
 from tests.web.place import FEATURE, Place, check_numbers, place, text_of, wait_until
 
 HANDSHAKE = (
@@ -37,23 +39,25 @@ class Raw:
     async def command(self, **fields: object) -> None:
         await self.frame(json.dumps(fields).encode())
 
-    async def read(self, count: int) -> bytes:
+    async def read(self, count: int, pause: float = 0.0) -> bytes:
         while len(self.buffer) < count:
             data = await asyncio.wait_for(self.loop.sock_recv(self.sock, 65_536), 10)
+            if pause:
+                await asyncio.sleep(pause)  # this is what a slow reader is
             if not data:
                 raise EOFError
             self.buffer += data
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken
 
-    async def read_frame(self) -> tuple[int, bytes]:
+    async def read_frame(self, pause: float = 0.0) -> tuple[int, bytes]:
         head = await self.read(2)
         length = head[1]
         if length == 126:
             (length,) = struct.unpack("!H", await self.read(2))
         elif length == 127:
             (length,) = struct.unpack("!Q", await self.read(8))
-        return head[0] & 0x0F, await self.read(length)
+        return head[0] & 0x0F, await self.read(length, pause)
 
     async def close_code(self) -> int:
         """Read to the close frame."""
@@ -107,11 +111,11 @@ async def test_a_frame_of_64_kib_is_read_and_one_byte_more_is_closed_with_1009(o
         await client.ended()
 
 
-async def test_a_huge_frame_is_told_1009_although_it_was_still_being_sent(own: Place):
+async def test_a_huge_frame_can_be_sent_to_its_end_and_is_then_told_1009(own: Place):
     async with raw(own) as client:
-        sending = asyncio.ensure_future(client.frame(b" " * 3_000_000))
+        await client.frame(b" " * 5_000_000)
         assert await client.close_code() == 1009
-        await asyncio.gather(sending, return_exceptions=True)
+        await client.ended()
 
 
 async def test_a_message_in_pieces_is_read_as_one(own: Place):
@@ -221,6 +225,71 @@ async def test_a_reader_that_stops_is_closed_as_too_slow_and_its_memory_given_ba
             transports = [c.transport for c in here.server.server_state.connections]
             await wait_until(lambda: sum(not t.is_closing() for t in transports) == 1, "and aborted")
             check_numbers(good.events("d1"))
+
+
+async def test_a_reader_that_stops_is_aborted_though_what_waits_is_within_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.2)
+    async with place() as here, raw(here, receive_buffer=4_096) as stuck:
+        await _watch_without_reading(here, stuck)
+        here.says("x" * 900_000)
+        await _ask(here, 1)
+        await wait_until(lambda: here.hub.sockets_open == 0, "it was aborted")
+        await wait_until(lambda: not here.server.server_state.connections, "and nothing of it is left")
+
+
+async def test_a_slow_reader_that_has_not_come_to_the_ping_yet_is_not_given_up():
+    limits = WebLimits(pulse=Pulse(ping_interval=60.0, pong_timeout=0.4))
+    tables = {"limits": {"outbox_bytes_max": 10_000_000}}
+    async with place(limits=limits, tables=tables) as here, raw(here, receive_buffer=16_384) as slow:
+        await _watch_without_reading(here, slow)
+        here.says("x" * 1_000_000)
+        await _ask(here, 1)
+        began, names = asyncio.get_running_loop().time(), []
+        while "turn.completed" not in names:
+            _, payload = await slow.read_frame(pause=0.02)
+            message = json.loads(payload)
+            names.append(message.get("event"))
+            if message.get("event") == "ping":
+                await slow.command(id=9, op="pong")
+        assert asyncio.get_running_loop().time() - began > 0.6, "it was slower than the ping's deadline"
+    assert "turn.delta" in names
+
+
+class Transport:
+    """A transport as far as the guard looks at it."""
+
+    def __init__(self, left: list[int]) -> None:
+        self.left = left
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+async def test_the_guard_lets_a_reader_be_slow_and_not_stand_still(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.01)
+    transport = Transport([500, 400, 400, 300, 300, 300])
+    guard = protocol.StallGuard(transport)  # type: ignore[arg-type]
+    guard.paused()
+    guard.paused()
+    await asyncio.wait_for(transport.aborted.wait(), 5)
+    assert transport.left == [300]
+
+
+async def test_the_guard_is_at_rest_once_the_reader_has_caught_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(protocol, "STALL_TIMEOUT", 0.01)
+    stuck, drained = Transport([500]), Transport([500])
+    for transport in (stuck, drained):
+        guard = protocol.StallGuard(transport)  # type: ignore[arg-type]
+        guard.paused()
+    guard.resumed()
+    await asyncio.wait_for(stuck.aborted.wait(), 5)
+    assert not drained.aborted.is_set()
 
 
 async def test_a_slow_reader_gets_fewer_and_longer_frames_and_misses_nothing():

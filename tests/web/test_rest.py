@@ -180,6 +180,8 @@ async def test_a_deleted_dialogue_is_gone(here: Place):
         ("POST", "/v1/dialogues/nowhere/cancel"),
         ("POST", "/v1/dialogues/nowhere/regenerate"),
         ("GET", "/v1/dialogues/%00%0d%0a"),
+        ("GET", "/v1/dialogues/" + "x" * 129),
+        ("GET", "/v1/dialogues/x%20y/events"),
         ("GET", "/nothing/here"),
         ("GET", "/v1/dialogues/"),
         ("GET", "/static/nothing.js"),

@@ -6,6 +6,9 @@ import json
 import msgpack
 import pytest
 
+from duologue.dialogue.attachments import Attachment
+from duologue.dialogue.events import DialogueClosed
+from duologue.messages import DialogueId, Epoch
 from duologue.providers.failures import Category
 from duologue.providers.scripted import End, Fail, Hang, Say, WaitFor
 from duologue.web.hub import WebLimits
@@ -204,6 +207,18 @@ async def test_after_detach_nothing_more_is_delivered(here: Place):
         assert await watcher.do("detach", dialogue="d1") == {}
     names = [event["event"] for event in watcher.events()]
     assert names == ["dialogue.snapshot"]
+
+
+async def test_what_was_under_way_to_a_detached_viewer_is_not_written(own: Place):
+    async with own.socket() as client:
+        await client.opened()
+        await client.event("dialogue.snapshot")
+        (session,) = own.hub.connections
+        event = DialogueClosed(DialogueId("d1"), Epoch("e"), 1, "never seen")
+        session.deliver(Attachment(DialogueId("d1"), session), event)  # type: ignore[attr-defined]
+        await client.do("detach", dialogue="d1")
+        await client.do("pong")
+    assert [event["event"] for event in client.events()] == ["dialogue.snapshot"]
 
 
 async def test_attaching_again_with_another_window_moves_the_viewer(here: Place):
