@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from duologue.dialogue.content import check_content
+from duologue.dialogue.content import check_content, check_encodable
 from duologue.dialogue.journal import MessageIntent, OpenTurnIntent, QueueIntent
 from duologue.dialogue.requests import Accepted, Ask, Edit
 from duologue.dialogue.state import DialogueState
@@ -20,11 +20,14 @@ def ask(
 ) -> MessageIntent | None:
     """A new message; `None` when it was sent before and is answered (or will be) without another write."""
     check_content(request.content, bytes_max=state.env.limits.message_bytes_max)
+    check_encodable(request.client_message_id or "", what="The client_message_id")
     if request.client_message_id is not None and _answer_again(state, request, reply_to):
         return None
     policy = state.policy()
-    if state.turn is not None:
-        return _ask_while_busy(state, request, request.on_busy or policy.on_busy, reply_to)
+    queueing = state.journal.queueing()
+    turn = state.turn or (queueing[-1].turn if queueing else None)
+    if turn is not None:
+        return _ask_while_busy(state, request, turn, request.on_busy or policy.on_busy, reply_to)
     message = state.new_message(
         request.content, state.new_turn_id(), client_message_id=request.client_message_id
     )
@@ -54,14 +57,12 @@ def _answer_again(state: DialogueState, request: Ask, reply_to: ReplyTo[Accepted
 
 
 def _ask_while_busy(
-    state: DialogueState, request: Ask, on_busy: OnBusy, reply_to: ReplyTo[Accepted]
+    state: DialogueState, request: Ask, turn: Turn, on_busy: OnBusy, reply_to: ReplyTo[Accepted]
 ) -> QueueIntent:
-    turn = state.turn
-    assert turn is not None
     if on_busy is OnBusy.REJECT:
         raise Busy("An answer is being made. Send again when it has ended, or stop it.")
     waiting = sum(len(queued.message_ids) for queued in state.history.queued)
-    waiting += sum(isinstance(intent, QueueIntent) for intent in state.journal)
+    waiting += len(state.journal.queueing())
     if waiting >= state.env.limits.queued_max:
         raise TooMany(f"{waiting} messages wait for their turn; send again when some are answered.")
     merge = on_busy is OnBusy.MERGE
@@ -79,7 +80,7 @@ def regenerate(state: DialogueState, reply_to: ReplyTo[Accepted], *, now: float)
     questions = state.history.last_questions()
     if not questions:
         raise Conflict("There is no message to answer.")
-    replaced = [message.id for message in state.history.standing_after(questions[-1].id)]
+    replaced = state.history.standing_after(questions[-1].id)
     service = state.policy().service
     turn = Turn(state.new_turn_id(), [q.id for q in questions], service=service, opened_at=now)
     return _opening(turn, None, replaced, [reply_to])
@@ -94,15 +95,18 @@ def edit(state: DialogueState, request: Edit, reply_to: ReplyTo[Accepted], *, no
         raise NotFound("There is no such message.")
     if old.role is not Role.USER:
         raise BadRequest("Only a user's message can be edited; use regenerate for an answer.")
-    replaced = [old.id, *(message.id for message in state.history.standing_after(old.id))]
+    replaced = [old.id, *state.history.standing_after(old.id)]
     message = state.new_message(request.content, state.new_turn_id())
     turn = Turn(message.turn_id, [message.id], service=state.policy().service, opened_at=now)
     return _opening(turn, message, replaced, [reply_to])
 
 
 def open_queued(state: DialogueState, *, now: float) -> MessageIntent | None:
-    """The next turn of the queue, if the dialogue is free and something waits."""
-    if state.turn is not None or not state.history.queued:
+    """The next turn of the queue, if the dialogue is free and something waits.
+
+    Not while messages are under way to the queue: one of them may belong to that very turn.
+    """
+    if state.turn is not None or not state.history.queued or state.journal.queueing():
         return None
     queued = state.history.queued[0]
     if queued.turn_id == state.merge_into:

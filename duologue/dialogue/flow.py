@@ -37,7 +37,7 @@ from duologue.dialogue.state import DialogueState
 from duologue.dialogue.turn import Phase, Turn, TurnInput
 from duologue.dialogue.writer import Writer
 from duologue.errors import DuologueError, Interrupted, NotSaved, ProviderFailed, StoreUnavailable
-from duologue.messages import Message, MessageId, MessageStatus, Role
+from duologue.messages import Message, MessageId, MessageStatus, Position, Role
 from duologue.providers.port import (
     AttemptFailed,
     AttemptStarted,
@@ -121,11 +121,11 @@ class TurnFlow:
         if intent is not None:
             self.begin(intent)
 
-    def _applied(self, intent: Intent) -> None:
+    def _applied(self, intent: Intent, position: Position) -> None:
         if isinstance(intent, OpenTurnIntent):
-            self._opened(intent)
+            self._opened(intent, position)
         elif isinstance(intent, QueueIntent):
-            self._queued(intent)
+            self._queued(intent, position)
         elif isinstance(intent, CloseIntent):
             self._closed(intent)
         elif isinstance(intent, AttemptIntent) and intent.generates:
@@ -138,12 +138,14 @@ class TurnFlow:
             intent.turn.advance(TurnInput.REFUSED)
             self._state.take_turn(None)
             self.begin_next()
+        elif isinstance(intent, QueueIntent):
+            self.begin_next()
 
-    def _opened(self, intent: OpenTurnIntent) -> None:
+    def _opened(self, intent: OpenTurnIntent, position: Position) -> None:
         state, turn = self._state, intent.turn
         state.feed.begin_turn()
         question = intent.message.id if intent.message is not None else turn.message_ids[-1]
-        self._acknowledge(intent, question)
+        intent.reply(Accepted(question, turn.turn_id, position.epoch, position.seq))
         for message_id in intent.superseded:
             state.emit(MessageWasSuperseded, message_id)
         if intent.message is not None:
@@ -154,22 +156,13 @@ class TurnFlow:
         else:
             self._generate(turn, first_attempt=1)
 
-    def _queued(self, intent: QueueIntent) -> None:
-        assert intent.message is not None
-        self._acknowledge(intent, intent.message.id)
-        self._state.emit(MessageAccepted, intent.message, intent.message.turn_id)
+    def _queued(self, intent: QueueIntent, position: Position) -> None:
+        message = intent.queued
+        intent.reply(Accepted(message.id, message.turn_id, position.epoch, position.seq))
+        self._state.emit(MessageAccepted, message, message.turn_id)
         if intent.interrupt and self._state.turn is intent.turn:
             self.cancel()
         self.begin_next()
-
-    def _acknowledge(self, intent: MessageIntent, message_id: MessageId) -> None:
-        """Answer whoever waits, before any event that comes of it."""
-        feed = self._state.feed
-        turn_id = intent.turn.turn_id
-        if isinstance(intent, QueueIntent):
-            assert intent.message is not None
-            turn_id = intent.message.turn_id
-        intent.reply(Accepted(message_id, turn_id, feed.epoch, feed.seq + intent.events()))
 
     # ── generating ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -213,7 +206,7 @@ class TurnFlow:
             elif type(event) is AttemptStarted:
                 self._on_attempt_started(turn, event)
             elif type(event) is UsageReported:
-                turn.usage = event.usage
+                turn.count(event.usage)
             elif type(event) is AttemptFailed:
                 turn.advance(TurnInput.ATTEMPT_FAILED)
                 turn.reason = event.category

@@ -127,6 +127,12 @@ class QueueIntent(MessageIntent):
 
     interrupt: bool
 
+    @property
+    def queued(self) -> Message:
+        """The message; there always is one."""
+        assert self.message is not None
+        return self.message
+
 
 @dataclass(slots=True, eq=False)
 class CloseIntent(Intent):
@@ -141,6 +147,9 @@ class CloseIntent(Intent):
     error: ErrorInfo | None
     abandoned: bool = False
     """The terminal event went out as `not_saved` before the store answered."""
+
+    def events(self) -> int:
+        return 0 if self.abandoned else 1
 
 
 @dataclass(slots=True, eq=False)
@@ -251,6 +260,10 @@ class Journal:
         ]
         self._waiting = deque(intent for intent in self._waiting if intent not in refused)
         return refused
+
+    def queueing(self) -> list[QueueIntent]:
+        """Messages under way to the queue, in order."""
+        return [intent for intent in self if isinstance(intent, QueueIntent)]
 
     def asking(self, client_message_id: str) -> MessageIntent | None:
         """The intent under way that accepts this client message id, if any."""

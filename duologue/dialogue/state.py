@@ -72,7 +72,7 @@ class DialogueState:
 
     def must_be_free(self) -> None:
         """Raise `Busy` unless no turn is under way."""
-        if self.turn is not None:
+        if self.turn is not None or self.journal.queueing():
             raise Busy("An answer is being made. Try again when it has ended, or stop it.")
 
     def new_turn_id(self) -> TurnId:

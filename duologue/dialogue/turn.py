@@ -107,6 +107,7 @@ class Turn:
         "message_ids",
         "model",
         "next_attempt",
+        "next_usage",
         "opened_at",
         "phase",
         "pieces",
@@ -152,6 +153,8 @@ class Turn:
         self.finish_reason: FinishReason | None = None
         self.usage: Usage | None = None
         """The provider's count for the standing attempt; `None` until it told one."""
+        self.next_usage: Usage | None = None
+        """The same for the attempt that has not spoken yet."""
 
     def advance(self, happened: TurnInput) -> Phase:
         """Move by the table and return the phase that was left.
@@ -172,6 +175,7 @@ class Turn:
     def begin_attempt(self, attempt: int, model: str, tier: Tier, reason: str | None) -> None:
         """Another call is being made. What stands goes on standing until it speaks."""
         self.next_attempt = (attempt, model, tier)
+        self.next_usage = None
         if reason is not None:
             self.reason = reason
 
@@ -183,7 +187,14 @@ class Turn:
         self.pieces = []
         self.text_length = 0
         self.checkpointed = 0
-        self.usage = None
+        self.usage, self.next_usage = self.next_usage, None
+
+    def count(self, usage: Usage) -> None:
+        """The provider told its count, which belongs to the latest attempt."""
+        if self.next_attempt is None:
+            self.usage = usage
+        else:
+            self.next_usage = usage
 
     def extend(self, text: str) -> int:
         """Add to the standing text and return the offset at which it was added."""

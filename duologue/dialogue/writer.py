@@ -23,7 +23,8 @@ class Writer:
     Args:
         state: The dialogue.
         ctx: Runs the task, and gets its end as a message.
-        applied: Told of each intent that is in the log now; the history has it already.
+        applied: Told of each intent that is in the log now, with the position that was written with it; the
+            history has it already.
         withdrawn: Told of each intent that is not in the log and never will be.
     """
 
@@ -34,7 +35,7 @@ class Writer:
         state: DialogueState,
         ctx: ActorContext,
         *,
-        applied: Callable[[Intent], None],
+        applied: Callable[[Intent, Position], None],
         withdrawn: Callable[[Intent, StoreUnavailable], None],
     ) -> None:
         self._state = state
@@ -83,7 +84,7 @@ class Writer:
             state.env.telemetry.committed(seconds=self._ctx.now() - self._began_at)
             for record in result.write.records:
                 state.history.apply(record)
-            self._applied(intent)
+            self._applied(intent, result.write.head.position)
         self._next()
 
     def on_trouble(self, trouble: Troubled) -> None:
@@ -110,16 +111,20 @@ class Writer:
         """The head after this intent, and whether anything is open or queued then."""
         state = self._state
         open_turn = self._open_turn_after(intent)
-        queued = bool(state.history.queued) or isinstance(intent, QueueIntent)
         position = Position(state.feed.epoch, state.feed.seq + intent.events())
         head = HeadUpdate(position, open_turn, state.env.wall_clock(), self._preview_after(intent))
-        return head, open_turn is not None or queued
+        return head, open_turn is not None
 
     def _open_turn_after(self, intent: Intent) -> TurnId | None:
+        """Of the turns that wait the first counts as open: a server that finds it so has to answer it."""
+        history = self._state.history
         if isinstance(intent, OpenTurnIntent):
             return intent.turn.turn_id
-        found = self._state.history.open_turn
-        return None if found is None or isinstance(intent, CloseIntent) else found.turn_id
+        if history.open_turn is not None and not isinstance(intent, CloseIntent):
+            return history.open_turn.turn_id
+        if history.queued:
+            return history.queued[0].turn_id
+        return intent.queued.turn_id if isinstance(intent, QueueIntent) else None
 
     def _preview_after(self, intent: Intent) -> str:
         if isinstance(intent, MessageIntent) and intent.message is not None:
