@@ -17,11 +17,10 @@ from typing import Any
 
 from duologue.dialogue.attachments import Attachment
 from duologue.dialogue.environment import DialogueEnvironment
-from duologue.dialogue.events import DialogueClosed
 from duologue.dialogue.requests import Ask, Edit, Open, Regenerate
 from duologue.dialogue.server import STORE_LOST, DialogueServer
 from duologue.errors import ActorError, Draining, Quarantined, StoreUnavailable
-from duologue.messages import DialogueId, Epoch
+from duologue.messages import DialogueId
 from duologue.runtime import (
     Actor,
     ActorSystem,
@@ -30,7 +29,6 @@ from duologue.runtime import (
     Continue,
     Down,
     DynamicSupervisor,
-    ExitReason,
     Ref,
     Request,
     Restart,
@@ -108,8 +106,11 @@ class DialogueDirectory:
         if self.draining and isinstance(request, _NEW_WORK):
             raise Draining("The server is going away; connect again in a moment.")
         ref = self._awake.get(dialogue)
-        if ref is not None and ref.alive:
-            return ref
+        if ref is not None:
+            if ref.alive:
+                return ref
+            # Whoever comes before the news of its end counts it, so that no hurry gets round the window.
+            self.ended(dialogue, ref)
         until = self._quarantined.get(dialogue)
         if until is not None:
             if self._system.clock() < until:
@@ -144,7 +145,20 @@ class DialogueDirectory:
     def wake_until_loaded(self, dialogue: DialogueId) -> None:
         """Wake a dialogue, and again when the store fails it, until it could look at its turn."""
         self._unfinished.add(dialogue)
-        self.find(dialogue)
+        self.wake(dialogue)
+
+    def wake(self, dialogue: DialogueId) -> None:
+        """Start a dialogue that nobody asked for. One that is held back is left alone."""
+        try:
+            self.find(dialogue)
+        except (Quarantined, ActorError) as error:
+            # Held back, or the tree is going away.
+            _log.debug("not woken: %s", error.code, extra={"dialogue": dialogue})
+
+    def wake_unfinished(self) -> None:
+        """Wake those that should run and do not: who was to do it may have crashed meanwhile."""
+        for dialogue in tuple(self._unfinished):
+            self.wake(dialogue)
 
     def __len__(self) -> int:
         return len(self._awake)
@@ -154,15 +168,23 @@ class DialogueDirectory:
 
     # ── endings ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def ended(self, dialogue: DialogueId, ref: Ref[Any], reason: ExitReason) -> float | None:
-        """A dialogue's actor ended. After how many seconds it is to be woken again; `None`: when it is wanted."""
-        if self._awake.get(dialogue) is ref:
-            del self._awake[dialogue]
+    def ended(self, dialogue: DialogueId, ref: Ref[Any]) -> float | None:
+        """A dialogue's actor ended. After how many seconds it is to be woken again; `None`: when it is wanted.
+
+        Counted once for each end.
+        """
+        if self._awake.get(dialogue) is not ref:
+            return None
+        del self._awake[dialogue]
+        reason, open_turns = ref.exit_reason, self.environment.open_turns
+        assert reason is not None
+        if reason == STORE_LOST:
+            wanted = dialogue in self._unfinished or dialogue in open_turns
+            watched = self.environment.attachments.count(dialogue)
+            return self.policy.retry_after if wanted or watched else None
         if reason.clean:
-            if reason == STORE_LOST:
-                wanted = dialogue in self._unfinished or self.environment.attachments.count(dialogue)
-                return self.policy.retry_after if wanted else None
             self._unfinished.discard(dialogue)
+            open_turns.discard(dialogue)
             return None
         self._unfinished.add(dialogue)
         now = self._system.clock()
@@ -171,6 +193,7 @@ class DialogueDirectory:
             self._forget_calm_windows(now)
             window = self._windows[dialogue] = RestartWindow(self.policy.intensity, self.policy.period)
         if window.allow(now):
+            self.environment.telemetry.actor_restarted(actor=DialogueServer.__name__)
             return 0.0
         self._quarantine(dialogue, now)
         return None
@@ -184,11 +207,12 @@ class DialogueDirectory:
         _log.error("dialogue crashed too often and is held back", extra={"dialogue": dialogue})
         del self._windows[dialogue]
         self._unfinished.discard(dialogue)
+        environment = self.environment
+        environment.open_turns.discard(dialogue)
+        self._quarantined = {name: until for name, until in self._quarantined.items() if now < until}
         self._quarantined[dialogue] = now + self.policy.quarantine
-        for attachment in self.environment.attachments.of(dialogue):
-            epoch = attachment.epoch or Epoch("")
-            attachment.deliver(DialogueClosed(dialogue, epoch, attachment.seq, Quarantined.code))
-            self.forget(attachment)
+        for _ in range(environment.attachments.close(dialogue, Quarantined.code)):
+            environment.telemetry.viewer_detached()
 
 
 class DirectoryServer(Actor):
@@ -202,6 +226,7 @@ class DirectoryServer(Actor):
 
     def init(self) -> None:
         self._directory.watched_by(self.ctx.ref)
+        self._directory.wake_unfinished()
 
     def handle_cast(self, message: object) -> None:
         if isinstance(message, _Watch):
@@ -213,28 +238,20 @@ class DirectoryServer(Actor):
         if isinstance(message, Down):
             watch = self._watched.pop(message.monitor, None)
             if watch is not None:
-                self._on_end(watch, message.reason)
+                self._on_end(watch)
         elif isinstance(message, _Wake):
-            self._wake(message.dialogue)
+            self._directory.wake(message.dialogue)
         else:
             super().handle_info(message)
 
-    def _on_end(self, watch: _Watch, reason: ExitReason) -> None:
-        pause = self._directory.ended(watch.dialogue, watch.ref, reason)
+    def _on_end(self, watch: _Watch) -> None:
+        pause = self._directory.ended(watch.dialogue, watch.ref)
         if pause is None:
             return
         if pause > 0:
             self.ctx.start_timer(f"wake-{watch.dialogue}", pause, _Wake(watch.dialogue))
-            return
-        self._directory.environment.telemetry.actor_restarted(actor=DialogueServer.__name__)
-        self._wake(watch.dialogue)
-
-    def _wake(self, dialogue: DialogueId) -> None:
-        try:
-            self._directory.find(dialogue)
-        except (Quarantined, ActorError) as error:
-            # Held back, or the tree is going away.
-            _log.debug("not woken: %s", error.code, extra={"dialogue": dialogue})
+        else:
+            self._directory.wake(watch.dialogue)
 
 
 class RecoveryServer(Actor):

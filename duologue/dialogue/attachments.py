@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from duologue.dialogue.events import Event
+from duologue.dialogue.events import DialogueClosed, Event
 from duologue.messages import DialogueId, Epoch
 
 __all__ = ["WINDOWS", "Viewer", "Attachment", "Attachments"]
@@ -29,7 +29,7 @@ class Attachment:
         coalesce_ms: Merge window, one of `WINDOWS`.
     """
 
-    __slots__ = ("coalesce_ms", "dialogue", "epoch", "seq", "viewer")
+    __slots__ = ("coalesce_ms", "dialogue", "epoch", "left", "seq", "viewer")
 
     def __init__(self, dialogue: DialogueId, viewer: Viewer, *, coalesce_ms: int = 0) -> None:
         assert coalesce_ms in WINDOWS
@@ -39,9 +39,13 @@ class Attachment:
         self.epoch: Epoch | None = None
         """With `seq`: what was delivered last, so that the dialogue's next actor knows. `None`: nothing yet."""
         self.seq = 0
+        self.left = False
+        """Set by `Dialogue.detach`, for good: whatever is under way to the viewer does not arrive any more."""
 
     def deliver(self, event: Event) -> None:
-        """Hand one event to the viewer."""
+        """Hand one event to the viewer, unless it has left."""
+        if self.left:
+            return
         self.epoch = event.epoch
         self.seq = event.seq
         self.viewer.deliver(self, event)
@@ -73,6 +77,14 @@ class Attachments:
         if not present:
             del self._by_dialogue[attachment.dialogue]
         return True
+
+    def close(self, dialogue: DialogueId, reason: str) -> int:
+        """Tell everybody who watches that nothing more will come, and forget them. How many they were."""
+        present = self._by_dialogue.pop(dialogue, {})
+        for attachment in present:
+            epoch = attachment.epoch or Epoch("")
+            attachment.deliver(DialogueClosed(dialogue, epoch, attachment.seq, reason))
+        return len(present)
 
     def of(self, dialogue: DialogueId) -> Sequence[Attachment]:
         """Everybody who watches this dialogue, in the order they came."""

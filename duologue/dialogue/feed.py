@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from duologue.dialogue.attachments import Attachment
 from duologue.dialogue.broadcast import Broadcast
-from duologue.dialogue.events import DialogueClosed, DialogueSnapshot, Event, Snapshot
+from duologue.dialogue.events import DialogueSnapshot, Event, Snapshot
 from duologue.dialogue.replay import Replay
 from duologue.messages import DialogueId, Epoch, Position
 
@@ -105,13 +105,9 @@ class Feed:
         """Deliver no more to this viewer. Whether it was there."""
         return self._broadcast.discard(attachment)
 
-    def close(self, reason: str) -> None:
-        """Tell everybody that nothing more will come, and forget them."""
+    def flush_all(self) -> None:
+        """Send everything that waits for a window."""
         self._broadcast.flush_all()
-        event = DialogueClosed(self.dialogue, self.epoch, self.seq, reason)
-        for attachment in tuple(self._broadcast):
-            attachment.deliver(event)
-            self._broadcast.discard(attachment)
 
     @property
     def viewers(self) -> int:

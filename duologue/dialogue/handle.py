@@ -130,7 +130,11 @@ class Dialogue:
         return (await future).result()
 
     def detach(self, attachment: Attachment) -> None:
-        """Stop delivering to a viewer. Harmless when it is not attached; takes effect at once."""
+        """Stop delivering to a viewer, at once and for good: it watches again through another attachment.
+
+        Harmless when it is not attached, even while its attaching is under way.
+        """
+        attachment.left = True
         self._directory.forget(attachment)
         ref = self._directory.awake(self.id)
         if ref is not None:

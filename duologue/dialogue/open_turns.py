@@ -28,6 +28,9 @@ class OpenTurns:
                 if not waiting.done():
                     waiting.set_result(None)
 
+    def __contains__(self, dialogue: DialogueId) -> bool:
+        return dialogue in self._dialogues
+
     def __len__(self) -> int:
         return len(self._dialogues)
 

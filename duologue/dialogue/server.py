@@ -132,6 +132,7 @@ class DialogueServer(Actor):
         else:
             if head is None:
                 self._refuse_all(NotFound("There is no such dialogue."), NORMAL)
+                self._dismiss_viewers("deleted")
             else:
                 self._take_up(head)
 
@@ -164,13 +165,13 @@ class DialogueServer(Actor):
         if found is not None:
             self._flow.recover()
         else:
+            state.take_turn(None)  # whatever an earlier actor was about to do
             self._flow.begin_next()
         self.ctx.start_timer("idle", self._env.limits.idle_after, _IdleDue())
 
     def terminate(self, reason: ExitReason) -> None:
         if self._state.meta is not None:
             self._env.telemetry.dialogue_retired()
-        self._env.open_turns.discard(self.id)
         self._fail_waiting(Interrupted("The dialogue stopped before this was kept; send it again."))
         if not reason.clean:
             _log.error("dialogue ended unasked: %s", reason, extra={"dialogue": self.id})
@@ -251,6 +252,8 @@ class DialogueServer(Actor):
 
     def _attach(self, request: Attach, reply_to: ReplyTo[Attached]) -> Any:
         feed, attachment = self._state.feed, request.attachment
+        if attachment.left:
+            raise NotFound("The viewer has left.")
         resumed, deliver = feed.attach(attachment, request.after)
         if self._env.attachments.add(attachment):
             self._env.telemetry.viewer_attached()
@@ -262,9 +265,6 @@ class DialogueServer(Actor):
 
     def handle_cast(self, message: object) -> None:
         if isinstance(message, Detach):
-            # Once more: the attaching may have waited in the mailbox when the caller took it back.
-            if self._env.attachments.discard(message.attachment):
-                self._env.telemetry.viewer_detached()
             self._state.feed.detach(message.attachment)
         else:
             super().handle_cast(message)
@@ -351,9 +351,11 @@ class DialogueServer(Actor):
         return Stop(NORMAL)
 
     def _say_goodbye(self, reason: str) -> None:
-        self._state.feed.close(reason)
-        for attachment in self._env.attachments.of(self.id):
-            self._env.attachments.discard(attachment)
+        self._state.feed.flush_all()
+        self._dismiss_viewers(reason)
+
+    def _dismiss_viewers(self, reason: str) -> None:
+        for _ in range(self._env.attachments.close(self.id, reason)):
             self._env.telemetry.viewer_detached()
 
     # ── messages to itself ──────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
 
 import pytest
 
-from duologue.dialogue.events import DialogueClosed, DialogueSnapshot, Snapshot
+from duologue.dialogue.events import DialogueSnapshot, Snapshot
 from duologue.dialogue.feed import Feed
 from duologue.messages import DialogueStatus, Epoch, Position, Usage
 from tests.dialogue.builders import DIALOGUE, EPOCH, accepted, attachment, delta, deltas
@@ -87,13 +87,11 @@ def test_taking_over_viewers_sends_one_shared_snapshot_to_those_who_are_elsewher
     assert [len(seen.events) for seen in (seen_here, seen_there, seen_new)] == [1, 2, 2]
 
 
-def test_closing_tells_everybody_after_what_waited() -> None:
+def test_what_waits_for_a_window_can_be_sent_at_once() -> None:
     feed, _ = a_feed()
     viewer, seen = attachment(500)
     feed.attach(viewer, feed.position)[1]()
     for event in deltas(1, ["a", "b"]):
         feed.emit(event)
-    feed.close("deleted")
+    feed.flush_all()
     assert seen.text == "ab"
-    assert isinstance(seen.events[-1], DialogueClosed)
-    assert feed.viewers == 0
