@@ -5,9 +5,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Self
 
 from duologue.dialogue.attachments import Attachment
-from duologue.dialogue.events import TERMINAL, DialogueClosed, DialogueSnapshot, Event, TurnDelta
+from duologue.dialogue.events import TERMINAL, DialogueClosed, DialogueSnapshot, Event, Snapshot, TurnDelta
 from duologue.dialogue.requests import Accepted, Ask, Attach
-from duologue.messages import DialogueStatus, Position
+from duologue.messages import DialogueStatus, Position, Role
 
 if TYPE_CHECKING:
     from duologue.dialogue.handle import Dialogue
@@ -115,8 +115,9 @@ class EventStream:
 class TurnStream(EventStream):
     """The events of one turn, from the accepted message to the terminal event. Made by `Dialogue.ask`.
 
-    After a crash of the dialogue's actor a `DialogueSnapshot` comes first, as for every viewer; if the turn
-    had ended by then, that snapshot is the last event and holds the answer.
+    After a crash of the dialogue's actor, or for a message that was sent before under the same
+    `client_message_id`, a `DialogueSnapshot` comes first, as for every viewer; if the turn had ended by then,
+    that snapshot is the last event and holds the answer.
     """
 
     def __init__(self, dialogue: "Dialogue", request: Ask) -> None:
@@ -141,18 +142,32 @@ class TurnStream(EventStream):
             self._inbox.waiting.clear()
             self.close()
             raise
-        # What happened before our message is not of this turn; the first snapshot is among it.
+        # What happened before our message is not of this turn; the first snapshot is among it. Only when the
+        # message was there already, sent before by its name, is the snapshot what tells how it fared.
         waiting = self._inbox.waiting
-        while waiting and not self._is_ours(waiting[0]):
+        while waiting and not self._is_ours(waiting[0]) and not self._holds_ours(waiting[0]):
             waiting.popleft()
+
+    def _holds_ours(self, event: Event) -> bool:
+        assert self.accepted is not None
+        at = self.accepted
+        return isinstance(event, DialogueSnapshot) and (at.epoch != event.epoch or at.seq <= event.seq)
 
     def _is_ours(self, event: Event) -> bool:
         assert self.accepted is not None
         return getattr(event, "turn", None) == self.accepted.turn_id
 
+    def _is_over(self, snapshot: Snapshot) -> bool:
+        assert self.accepted is not None
+        ours, live = self.accepted.turn_id, snapshot.turn
+        if live is not None and live.id == ours:
+            return False
+        answered = any(m.turn_id == ours and m.role is Role.ASSISTANT for m in snapshot.messages)
+        return answered or snapshot.status is DialogueStatus.IDLE
+
     def _concerns(self, event: Event) -> bool:
         if isinstance(event, DialogueSnapshot):
-            if event.snapshot.status is DialogueStatus.IDLE:
+            if self._is_over(event.snapshot):
                 self.close()
             return True
         if isinstance(event, DialogueClosed):
