@@ -1,6 +1,6 @@
 """A dialogue's durable state, made from its log: one function applies a record, at loading and when it is new."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from duologue.messages import Message, MessageId, MessageStatus, Position, Role, Tier, TurnId, Usage
@@ -49,6 +49,7 @@ class History:
         "_accepted",
         "_by_client_id",
         "_index",
+        "_standing",
         "_usage",
         "log_index",
         "messages",
@@ -63,6 +64,9 @@ class History:
         self._by_client_id: dict[str, MessageId] = {}
         self._accepted: dict[MessageId, Position] = {}
         """Where messages with a name of their sender's were announced."""
+        self._standing: dict[MessageId, PromptMessage] = {}
+        """The conversation as a model reads it: what stands, a queued question in the place where its turn came.
+        Kept up record by record, so that a turn does not make ten thousand objects anew."""
         self.open_turn: OpenTurn | None = None
         self.queued: list[QueuedTurn] = []
         """Turns to come, in the order that their first messages came."""
@@ -81,6 +85,8 @@ class History:
                     self._add(message, record.position)
                 self.queued = [turn for turn in self.queued if turn.turn_id != record.turn_id]
                 self.open_turn = OpenTurn(record.turn_id, record.message_ids)
+                for message_id in record.message_ids:
+                    self._stand(self.messages[self._index[message_id]])
             case MessageQueued():
                 self._add(record.message, record.position)
                 self._enqueue(record.message)
@@ -101,6 +107,10 @@ class History:
             if position is not None:
                 self._accepted[message.id] = position
 
+    def _stand(self, message: Message) -> None:
+        if message.id not in self._standing:
+            self._standing[message.id] = PromptMessage(message.role, message.content)
+
     def _enqueue(self, message: Message) -> None:
         for turn in self.queued:
             if turn.turn_id == message.turn_id:
@@ -111,6 +121,7 @@ class History:
     def _supersede(self, message_id: MessageId) -> None:
         place = self._index[message_id]
         self.messages[place] = replace(self.messages[place], status=MessageStatus.SUPERSEDED)
+        self._standing.pop(message_id, None)
 
     def _open(self, turn_id: TurnId) -> OpenTurn:
         assert self.open_turn is not None and self.open_turn.turn_id == turn_id, (
@@ -131,6 +142,7 @@ class History:
         if answer is None:
             return
         self._add(answer)
+        self._stand(answer)
         if answer.usage is not None:
             self._usage = Usage(
                 (self._usage.input_tokens or 0) + (answer.usage.input_tokens or 0),
@@ -161,20 +173,23 @@ class History:
     def last_questions(self) -> Sequence[Message]:
         """The last user message that stands, with those that were asked together with it, in order."""
         questions: list[Message] = []
-        for message in self._standing_backwards():
+        for message_id in reversed(self._standing):
+            message = self.messages[self._index[message_id]]
             if message.role is Role.USER and (not questions or message.turn_id == questions[0].turn_id):
                 questions.append(message)
             elif questions:
                 break
         return questions[::-1]
 
-    def standing_after(self, message_id: MessageId) -> Sequence[Message]:
-        """All later messages that stand, in order."""
-        place = self._index[message_id]
-        return [m for m in self.messages[place + 1 :] if m.status is not MessageStatus.SUPERSEDED]
-
-    def _standing_backwards(self) -> Iterator[Message]:
-        return (m for m in reversed(self.messages) if m.status is not MessageStatus.SUPERSEDED)
+    def standing_after(self, message_id: MessageId) -> Sequence[MessageId]:
+        """The messages of the conversation that stand after this one, in its order."""
+        assert message_id in self._standing
+        following: list[MessageId] = []
+        for later in reversed(self._standing):
+            if later == message_id:
+                break
+            following.append(later)
+        return following[::-1]
 
     def page(self, before: int | None, limit: int) -> tuple[Sequence[Message], int | None]:
         """At most `limit` messages in order that come before place `before` (`None`: the end), and the next cursor."""
@@ -183,18 +198,9 @@ class History:
         return self.messages[start:end], start or None
 
     def prompt(self, system_prompt: str | None) -> list[PromptMessage]:
-        """What a model is to read: the system prompt and all messages that stand and have an answer or need one.
-
-        Messages that wait in the queue are not shown before their turn.
-        """
-        waiting = {message_id for turn in self.queued for message_id in turn.message_ids}
-        prompt = [] if system_prompt is None else [PromptMessage(Role.SYSTEM, system_prompt)]
-        prompt.extend(
-            PromptMessage(message.role, message.content)
-            for message in self.messages
-            if message.status is not MessageStatus.SUPERSEDED and message.id not in waiting
-        )
-        return prompt
+        """What a model is to read: the system prompt and the conversation, without what waits in the queue."""
+        system = [] if system_prompt is None else [PromptMessage(Role.SYSTEM, system_prompt)]
+        return [*system, *self._standing.values()]
 
     def preview(self) -> str:
         """First words of the last message, on one line."""

@@ -83,7 +83,7 @@ def test_queued_messages_wait_by_turn_and_leave_when_it_opens() -> None:
     h.apply(closed("t", "1!"))
     h.apply(TurnOpened(TurnId("u"), (MessageId("m2"), MessageId("m3")), ()))
     assert [turn.turn_id for turn in h.queued] == ["v"]
-    assert contents(h) == ["1?", "2?", "3?", "1!"]
+    assert contents(h) == ["1?", "1!", "2?", "3?"]
 
 
 def test_superseded_messages_stay_but_are_not_shown_to_the_model() -> None:
@@ -143,3 +143,24 @@ def test_a_cursor_beyond_the_end_is_the_end() -> None:
 def test_a_preview_is_one_short_line() -> None:
     assert preview_of("  What\n\tis  this? ") == "What is this?"
     assert len(preview_of("word " * 1000)) == 120
+
+
+def test_a_question_that_waited_stands_after_the_answer_that_it_waited_for() -> None:
+    h = history(opened("t", "1?"), MessageQueued(message("m2", "2?", turn="u")), closed("t", "1!"))
+    h.apply(TurnOpened(TurnId("u"), (MessageId("m2"),), ()))
+    h.apply(closed("u", "2!"))
+    assert contents(h) == ["1?", "1!", "2?", "2!"]
+    assert h.standing_after(MessageId("m2")) == ["a-u"]
+    assert [m.content for m in h.last_questions()] == ["2?"]
+
+
+def test_answering_once_more_does_not_move_the_question() -> None:
+    h = history(opened("t", "1?"), closed("t", "1!"), MessageSuperseded(MessageId("a-t")))
+    h.apply(TurnOpened(TurnId("u"), (MessageId("q-t-1?"),), ()))
+    h.apply(closed("u", "1!!"))
+    assert contents(h) == ["1?", "1!!"]
+
+
+def test_a_prompt_makes_no_message_anew() -> None:
+    h = history(opened("t", "1?"), closed("t", "1!"))
+    assert all(one is two for one, two in zip(h.prompt(None), h.prompt(None), strict=True))

@@ -171,7 +171,7 @@ async def test_a_queued_message_is_not_shown_to_the_model_before_its_turn() -> N
         await next_of(watching, TurnCompleted)
         request = w.models["m1"].last_request
         assert request is not None
-        assert [m.content for m in request.messages][1:] == ["1?", "2?", "One."]
+        assert [m.content for m in request.messages][1:] == ["1?", "One.", "2?"]
 
 
 async def test_the_queue_is_bounded() -> None:
