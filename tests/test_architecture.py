@@ -194,7 +194,6 @@ RULES = [
     "duologue.client.wire",
     "duologue.web.outbox",
     "duologue.web.security",
-    "duologue.web.liveness",
     "duologue.web.tickets",
 ]
 IO = {
