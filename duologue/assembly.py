@@ -23,6 +23,7 @@ from duologue.messages import DialogueId, DialogueMeta, DialogueStatus, OnBusy
 from duologue.providers.port import CompletionService
 from duologue.providers.service import build_services
 from duologue.runtime import Actor, ActorSystem, ChildSpec, TaskDone
+from duologue.runtime.tree import draw
 from duologue.store.bundled import BundledServer
 from duologue.store.memory import MemoryStore
 from duologue.store.port import DialogueRow, Store
@@ -152,6 +153,23 @@ class Runtime:
             raise Draining("The server is going away.")
         await self._store.ping()
 
+    def draw_actors(self, *, children_max: int | None = None) -> str:
+        """What runs, as text: a line of totals, then the tree of actors, one a line.
+
+        A line has the actor's name, state, waiting and handled messages, and, when it was restarted, how often
+        and why its life before ended. It names types and reasons and never what is in a message.
+
+        Args:
+            children_max: How many children of one actor are shown; `None`: all.
+        """
+        numbers = self.system.statistics()
+        totals = (
+            f"{numbers.actors} actors, {numbers.started_total} started; {numbers.waiting_calls} calls wait; "
+            f"late replies {numbers.late_replies_total}, dropped messages {numbers.dropped_messages_total}, "
+            f"zombies {numbers.zombies} of {numbers.zombies_total}"
+        )
+        return f"{totals}\n{draw(self.system.tree(), children_max=children_max)}\n"
+
     # ── going away ──────────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -240,7 +258,9 @@ async def open_runtime(
                 # Before the tree, so that what is wrong with the data directory is said in its own words.
                 stack.push_async_callback(bundled.stop)
                 await bundled.start()
-                first.append(ChildSpec(id="store", start=lambda: _StoreKeeper(bundled), shutdown=10.0))
+                first.append(
+                    ChildSpec(id="store", start=lambda: _StoreKeeper(bundled), name="store", shutdown=10.0)
+                )
             store = _choose_store(settings, bundled)
         stack.push_async_callback(store.close)
         environment = DialogueEnvironment(

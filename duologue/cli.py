@@ -1,7 +1,8 @@
 """The `duologue` command. Each command imports what it needs when it runs, so that `--help` is quick."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
+T = TypeVar("T")
 _CONFIGURATION_WRONG = 2  # as for a command line that is wrong
 _INTERRUPTED = 130  # as a shell says it of Ctrl-C
 
@@ -123,20 +125,35 @@ def chat(  # noqa: PLR0917 - each is an option
     import asyncio  # noqa: PLC0415
 
     from duologue.chat import ChatOptions, run_chat  # noqa: PLC0415
-    from duologue.client import ConnectionFailed  # noqa: PLC0415
 
     options = ChatOptions(url, dialogue, feature, section, account, token)
-    try:
-        status = asyncio.run(run_chat(options))
-    except ConnectionFailed as error:
-        _fail(f"no connection to {url}: {error}. Is `duologue serve` running?")
-    except NotAuthenticated:
-        _fail("the server wants a token (or another one): give it in DUOLOGUE_AUTH_TOKEN or with --token")
-    except DuologueError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        status = _INTERRUPTED
-    raise typer.Exit(status)
+    raise typer.Exit(_ask(url, lambda: asyncio.run(run_chat(options))))
+
+
+# ── inspect ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+_Children = Annotated[
+    int, typer.Option(min=0, max=10_000, help="Most children of one actor to show; the rest is counted.")
+]
+
+
+@app.command()
+def inspect(
+    url: _Url = "http://127.0.0.1:8400",
+    token: _Token = None,
+    children: _Children = 50,
+) -> None:
+    """Show the actors of a running server as a tree.
+
+    Each line has an actor's name and state, the messages that wait and that it has handled, how often it was
+    restarted, and why its life before ended.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from duologue.client.http import fetch  # noqa: PLC0415
+
+    text = _ask(url, lambda: asyncio.run(fetch(url, "/v1/_inspect", {"children": children}, token=token)))
+    typer.echo(text, nl=False)
 
 
 # ── check-config ────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,6 +215,22 @@ def _load(path: Path | None, overrides: dict[str, dict[str, Any]]) -> "Settings"
         return load_settings(path, overrides=overrides)
     except ConfigurationError as error:
         _fail(str(error), status=_CONFIGURATION_WRONG)
+
+
+def _ask(url: str, work: Callable[[], T]) -> T:
+    """What `work` makes of the server at `url`, or the end of the command with a sentence about what is wrong."""
+    from duologue.client import ConnectionFailed  # noqa: PLC0415
+
+    try:
+        return work()
+    except ConnectionFailed as error:
+        _fail(f"no connection to {url}: {error}. Is `duologue serve` running?")
+    except NotAuthenticated:
+        _fail("the server wants a token (or another one): give it in DUOLOGUE_AUTH_TOKEN or with --token")
+    except DuologueError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _fail(message: str, *, status: int = 1) -> NoReturn:

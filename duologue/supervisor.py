@@ -310,8 +310,8 @@ async def start_tree(
 
     children = [
         *first,
-        ChildSpec(id="dialogues", start=make_dialogues, type=ChildType.SUPERVISOR),
-        ChildSpec(id="directory", start=lambda: DirectoryServer(directory)),
-        ChildSpec(id="recovery", start=lambda: RecoveryServer(directory)),
+        ChildSpec(id="dialogues", start=make_dialogues, name="dialogues", type=ChildType.SUPERVISOR),
+        ChildSpec(id="directory", start=lambda: DirectoryServer(directory), name="directory"),
+        ChildSpec(id="recovery", start=lambda: RecoveryServer(directory), name="recovery"),
     ]
     return await system.start(Supervisor(children, intensity=5, period=30.0), name="root")

@@ -54,7 +54,7 @@ def test_the_version_is_printed(tmp_path):
     assert run("--version", folder=tmp_path).stdout == f"duologue {duologue.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["chat"], ["check-config"], ["local-model"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["chat"], ["inspect"], ["check-config"], ["local-model"]])
 def test_every_command_explains_itself(command, here):
     done = here(*command, "--help")
     assert done.returncode == 0
@@ -64,7 +64,7 @@ def test_every_command_explains_itself(command, here):
 
 def test_help_names_each_command(here):
     shown = here("--help").stdout
-    for command in ("serve", "chat", "check-config", "local-model"):
+    for command in ("serve", "chat", "inspect", "check-config", "local-model"):
         assert command in shown
 
 
@@ -268,6 +268,52 @@ def test_local_model_refuses_a_number_out_of_bounds(here):
     done = no_traceback(here("local-model", "--gguf", "nowhere.gguf", "--port", "70000"))
     assert done.returncode == 2
     assert "port" in done.stderr
+
+
+# ── inspect ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_inspect_shows_the_actors_of_a_running_server(server, tmp_path):
+    said = "Words that nobody else may read"
+    run("chat", "--url", server.url, "--dialogue", "watched", folder=tmp_path, stdin=f"{said}\n")
+    done = no_traceback(run("inspect", "--url", server.url, folder=tmp_path))
+    assert done.returncode == 0
+    totals, root, *below = done.stdout.splitlines()
+    assert re.match(r"\d+ actors, \d+ started; \d+ calls wait; ", totals)
+    actor = r" running, mailbox \d+, handled \d+, restarts \d+"
+    assert re.fullmatch(r"root \(Supervisor\)" + actor, root)
+    for name in (r"store \(\w+\)", r"dialogues \(DynamicSupervisor\)", r"directory \(DirectoryServer\)"):
+        assert any(re.fullmatch("[├└]─ " + name + actor, line) for line in below), name
+    assert any(line.startswith("│  └─ DialogueServer-") or "├─ DialogueServer-" in line for line in below)
+    assert said not in done.stdout
+
+
+def test_inspect_counts_the_children_beyond_those_that_it_shows(server, tmp_path):
+    run("chat", "--url", server.url, folder=tmp_path, stdin="Hi\n")
+    done = run("inspect", "--url", server.url, "--children", "0", folder=tmp_path)
+    assert re.fullmatch(r"└─ … and \d+ more", done.stdout.splitlines()[2])
+    assert no_traceback(run("inspect", "--children", "-1", folder=tmp_path)).returncode == 2
+
+
+def test_inspect_without_a_server_says_what_to_do(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = no_traceback(run("inspect", "--url", f"http://127.0.0.1:{port}", folder=tmp_path))
+    assert done.returncode == 1
+    assert "duologue serve" in done.stderr
+    done = no_traceback(run("inspect", "--url", "nonsense", folder=tmp_path))
+    assert done.returncode == 1
+    assert "no address" in done.stderr
+
+
+def test_inspect_wants_the_servers_token(tmp_path):
+    variables = {"DUOLOGUE_AUTH_TOKEN": TOKEN}
+    with ServeProcess(tmp_path, variables=variables) as server:
+        done = run("inspect", "--url", server.url, folder=tmp_path, variables=variables)
+        assert (done.returncode, done.stdout.splitlines()[1][:4]) == (0, "root")
+        done = no_traceback(run("inspect", "--url", server.url, folder=tmp_path))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "token" in done.stderr
 
 
 # ── chat, through a pipe ────────────────────────────────────────────────────────────────────────────────────

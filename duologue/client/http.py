@@ -5,8 +5,10 @@ from typing import Any
 import httpx
 
 from duologue.client.errors import ConnectionFailed, RemoteError, error_from_wire
+from duologue.client.keeper import is_loopback
+from duologue.client.wire import http_url
 
-__all__ = ["Http"]
+__all__ = ["Http", "fetch"]
 
 
 class Http:
@@ -28,7 +30,7 @@ class Http:
         self._client: httpx.AsyncClient | None = None
 
     async def request(self, method: str, path: str, params: dict[str, Any] | None = None) -> Any:
-        """Do one request and return its decoded body; `None` when it has none.
+        """Do one request and return its decoded body, as text when it is not JSON; `None` when it has none.
 
         Raises:
             ConnectionFailed: No answer.
@@ -40,7 +42,10 @@ class Http:
         except httpx.TransportError as error:
             raise ConnectionFailed(f"the server did not answer {method} {path}") from error
         if response.is_success:
-            return response.json() if response.content else None
+            if not response.content:
+                return None
+            is_text = response.headers.get("content-type", "").startswith("text/")
+            return response.text if is_text else response.json()
         raise _error(response)
 
     async def close(self) -> None:
@@ -56,6 +61,26 @@ class Http:
                 headers=headers, timeout=self._timeout, trust_env=not self._direct, follow_redirects=False
             )
         return self._client
+
+
+async def fetch(
+    url: str,
+    path: str,
+    params: dict[str, Any] | None = None,
+    *,
+    token: str | None = None,
+    timeout: float = 10.0,
+) -> Any:
+    """Get one thing from the server at `url` without a client: see `Http.request`.
+
+    Raises:
+        BadRequest: `url` is no address of a server.
+    """
+    http = Http(http_url(url), token=token, timeout=timeout, direct=is_loopback(url))
+    try:
+        return await http.request("GET", path, params)
+    finally:
+        await http.close()
 
 
 def _error(response: httpx.Response) -> Exception:

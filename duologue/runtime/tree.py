@@ -57,17 +57,27 @@ def build_tree(processes: Iterable[Process]) -> tuple[ActorNode, ...]:
     return tuple(node(root) for root in below.get(None, ()))
 
 
-def draw(nodes: Sequence[ActorNode]) -> str:
-    """The tree as text, one actor a line."""
-    return "\n".join(line for node in nodes for line in _lines(node, "", ""))
+def draw(nodes: Sequence[ActorNode], *, children_max: int | None = None) -> str:
+    """The tree as text, one actor a line.
+
+    Args:
+        nodes: The roots; all are shown.
+        children_max: How many children of one actor are shown, the first ones; a line says how many more there
+            are. `None`: all.
+    """
+    return "\n".join(line for node in nodes for line in _lines(node, "", "", children_max))
 
 
-def _lines(node: ActorNode, first: str, rest: str) -> Iterator[str]:
+def _lines(node: ActorNode, first: str, rest: str, children_max: int | None) -> Iterator[str]:
     name = node.name if node.name.startswith(node.kind) else f"{node.name} ({node.kind})"
-    line = f"{first}{name} {node.state}, mailbox {node.mailbox}, handled {node.handled}"
-    if node.restarts:
-        line += f", restarts {node.restarts}, last {node.last_reason}"
-    yield line
-    for child in node.children:
-        last = child is node.children[-1]
-        yield from _lines(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+    line = f"{first}{name} {node.state}, mailbox {node.mailbox}, handled {node.handled}, restarts {node.restarts}"
+    yield line if node.last_reason is None else f"{line}, last {node.last_reason}"
+    shown = node.children[:children_max]
+    more = len(node.children) - len(shown)
+    for child in shown:
+        last = child is shown[-1] and not more
+        yield from _lines(
+            child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "), children_max
+        )
+    if more:
+        yield f"{rest}└─ … and {more} more"

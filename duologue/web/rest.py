@@ -38,6 +38,7 @@ __all__ = ["ENDPOINTS", "Endpoint", "Query", "check_caller"]
 Handler = Callable[[Hub, Request], Awaitable[Response]]
 
 _PAGE_MAX = 200
+_CHILDREN_MAX = 10_000
 _SEQ_DIGITS_MAX = 16
 
 
@@ -238,6 +239,13 @@ async def _metrics(hub: Hub, request: Request) -> Response:  # noqa: ARG001 - th
     )
 
 
+async def _inspect(hub: Hub, request: Request) -> Response:
+    most = _number(request, "children", 50, 0, _CHILDREN_MAX)
+    return PlainTextResponse(
+        hub.runtime.draw_actors(children_max=most), headers={"cache-control": "no-store"}
+    )
+
+
 async def _schema(hub: Hub, request: Request) -> Response:  # noqa: ARG001 - the handlers' signature
     from duologue.web.openapi import build_schema  # noqa: PLC0415 - it is built from this very table
 
@@ -362,6 +370,21 @@ ENDPOINTS: Sequence[Endpoint] = (
         errors=("store_unavailable", "draining"),
     ),
     Endpoint("GET", "/metrics", _metrics, "Prometheus text.", media_type="text/plain"),
+    Endpoint(
+        "GET",
+        "/v1/_inspect",
+        _inspect,
+        "The tree of actors as text: what each waits for, how often it was restarted, and its last crash.",
+        query=(
+            Query(
+                "children",
+                "Most children of one actor that are shown.",
+                {"type": "integer", "minimum": 0, "maximum": _CHILDREN_MAX, "default": 50},
+            ),
+        ),
+        media_type="text/plain",
+        errors=("bad_request",),
+    ),
     Endpoint("GET", "/openapi.json", _schema, "This document.", answers="Document", open=True),
 )
 """All endpoints but the page, its files and the socket."""

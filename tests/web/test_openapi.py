@@ -123,6 +123,6 @@ async def test_real_answers_conform_to_their_schemas(own: Place):
             await check("POST", f"/v1/dialogues/{name}/cancel", "/v1/dialogues/{id}/cancel")
         await check("POST", "/v1/dialogues/nowhere/regenerate", "/v1/dialogues/{id}/regenerate")
         await check("POST", "/v1/ws-ticket", "/v1/ws-ticket")
-        for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
+        for path in ("/healthz", "/readyz", "/metrics", "/v1/_inspect", "/openapi.json"):
             await check("GET", path, path)
         await check("DELETE", "/v1/dialogues/d1", "/v1/dialogues/{id}")

@@ -290,6 +290,7 @@ GUARDED = [
     ("POST", "/v1/dialogues/d1/regenerate"),
     ("POST", "/v1/ws-ticket"),
     ("GET", "/metrics"),
+    ("GET", "/v1/_inspect"),
 ]
 OPEN = ["/healthz", "/readyz", "/openapi.json", "/", "/static/main.js"]
 
@@ -418,3 +419,33 @@ async def test_a_ticket_is_made_anew_each_time(locked: Place):
         answers = [(await http.post("/v1/ws-ticket")).json() for _ in range(3)]
     assert len({answer["ticket"] for answer in answers}) == 3
     assert all(answer["expires_in"] == 30 for answer in answers)
+
+
+# ── looking in ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_inspect_tells_an_actors_restarts_and_its_last_crash_and_nothing_that_was_said(own: Place):
+    async with own.http() as http:
+        await create(http)
+        accepted = await http.post("/v1/dialogues/d1/messages", json={"content": "canary"})
+        assert accepted.status_code == 202
+        await finished(own)
+        system = own.runtime.system
+        before = system.whereis("directory")
+        assert before is not None
+        before.cast(object())  # what it does not handle ends it
+        await wait_until(lambda: system.whereis("directory") not in {None, before}, "the directory is back")
+        answer = await http.get("/v1/_inspect")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.headers["cache-control"] == "no-store"
+    (line,) = [line for line in answer.text.splitlines() if "directory" in line]
+    assert line.endswith("restarts 1, last error: UnhandledRequest")
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize("children", ["-1", "x", "", "10001"])
+async def test_inspect_refuses_a_number_of_children_out_of_bounds(own: Place, children: str):
+    async with own.http() as http:
+        answer = await http.get("/v1/_inspect", params={"children": children})
+    assert (answer.status_code, code_of(answer)) == (400, "bad_request")
