@@ -12,9 +12,10 @@ import orjson
 from benchmarks.scene import SCRIPTED_ANSWER
 from benchmarks.workload import build_prompt
 from duologue.dialogue.history import History
-from duologue.messages import Message, MessageId, MessageStatus, Role, TurnId
+from duologue.messages import Message, MessageId, Role, TurnId
 from duologue.providers.openai_chat import build_body
 from duologue.providers.port import CompletionRequest
+from duologue.store.port import TurnClosed, TurnOpened, TurnOutcome
 
 _SECONDS = 2.0
 
@@ -22,19 +23,17 @@ _SECONDS = 2.0
 def _build_history(length: int) -> History:
     """As after `length / 2` turns of the measure."""
     history = History()
-    for place in range(length):
-        role = Role.ASSISTANT if place % 2 else Role.USER
-        content = SCRIPTED_ANSWER if place % 2 else build_prompt(place)
-        history.messages.append(
-            Message(
-                MessageId(f"m_{place:032x}"),
-                role,
-                content,
-                TurnId(f"t_{place // 2:032x}"),
-                1_700_000_000.0,
-                MessageStatus.COMPLETE,
+    for place in range(length // 2):
+        turn = TurnId(f"t_{place:032x}")
+        question, answer = (
+            Message(MessageId(f"{kind}_{place:032x}"), role, content, turn, 1_700_000_000.0)
+            for kind, role, content in (
+                ("q", Role.USER, build_prompt(place)),
+                ("a", Role.ASSISTANT, SCRIPTED_ANSWER),
             )
         )
+        history.apply(TurnOpened(turn, (question.id,), (question,)))
+        history.apply(TurnClosed(turn, 1, TurnOutcome.COMPLETED, answer))
     return history
 
 
