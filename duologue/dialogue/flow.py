@@ -361,6 +361,12 @@ class TurnFlow:
         self._state.emit(TurnFailed, intent.turn.turn_id, error, intent.turn.text)
         self._count_end(intent.turn, NotSaved.code)
 
+    def leave(self) -> None:
+        """The actor ends: what it counted as open is so no longer, until another one finds it."""
+        turn = self._state.turn
+        if turn is not None and turn.open:
+            self._count_end(turn, Interrupted.code)
+
     def _count_end(self, turn: Turn, outcome: str) -> None:
         seconds = self._ctx.now() - turn.opened_at
         self._state.env.telemetry.turn_ended(service=turn.service, outcome=outcome, seconds=seconds)

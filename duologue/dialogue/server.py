@@ -172,6 +172,7 @@ class DialogueServer(Actor):
     def terminate(self, reason: ExitReason) -> None:
         if self._state.meta is not None:
             self._env.telemetry.dialogue_retired()
+            self._flow.leave()
         self._fail_waiting(Interrupted("The dialogue stopped before this was kept; send it again."))
         if not reason.clean:
             _log.error("dialogue ended unasked: %s", reason, extra={"dialogue": self.id})
