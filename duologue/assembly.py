@@ -4,6 +4,8 @@ A runtime is a guest of the caller's event loop: it owns its tasks and its store
 global, so several of them fit in one loop.
 """
 
+import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,7 +20,7 @@ from duologue.dialogue.environment import DialogueEnvironment, DialogueLimits, T
 from duologue.dialogue.handle import Dialogue
 from duologue.dialogue.open_turns import OpenTurns
 from duologue.dialogue.requests import Open, Opened
-from duologue.errors import BadRequest, Draining
+from duologue.errors import BadRequest, ConfigurationError, Draining, StoreUnavailable
 from duologue.messages import DialogueId, DialogueMeta, DialogueStatus, OnBusy
 from duologue.providers.port import CompletionService
 from duologue.providers.service import build_services
@@ -33,6 +35,11 @@ from duologue.telemetry import Telemetry
 
 __all__ = ["open_runtime", "Runtime", "DialogueListRow", "DialogueListPage", "check_dialogue_id"]
 
+_log = logging.getLogger(__name__)
+
+_STORE_PAUSE_MIN = 0.1
+_STORE_PAUSE_MAX = 5.0
+"""Seconds between two attempts to start a bundled store that does not start."""
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 _ID_LENGTH_MAX = 128
 
@@ -187,7 +194,11 @@ class Runtime:
 
 
 class _StoreKeeper(Actor):
-    """Keeps the bundled server running: when its process ends, this actor crashes and its supervisor starts both."""
+    """Keeps the bundled server running: when its process ends it is started again, for as long as that takes.
+
+    One that can't be started is an ill store, which says so to each request, and no reason to end a dialogue;
+    so it is not left to the supervisor, whose patience ends after some crashes in a row.
+    """
 
     __slots__ = ("_server",)
 
@@ -199,14 +210,34 @@ class _StoreKeeper(Actor):
 
     async def init(self) -> None:
         await self._server.start()
-        self.ctx.spawn(self._server.wait(), name="process")
+        self.ctx.spawn(self._keep(), name="keep")
+
+    async def _keep(self) -> None:
+        pause = 0.0
+        while True:
+            await self._server.wait()
+            await asyncio.sleep(pause)
+            try:
+                await self._server.start()
+            except (StoreUnavailable, ConfigurationError) as error:
+                _log.error("the bundled store does not start: %s", error)
+                pause = min(_STORE_PAUSE_MAX, pause * 2 or _STORE_PAUSE_MIN)
+            else:
+                _log.warning("the bundled store had ended and was started again")
+                self.ctx.telemetry.actor_restarted(actor="store")
+                pause = 0.0
 
     def handle_info(self, message: object) -> None:
-        if isinstance(message, TaskDone):
-            raise RuntimeError("the bundled store's process ended")
+        if isinstance(message, TaskDone) and message.exception is not None:
+            raise message.exception
         super().handle_info(message)
 
     async def terminate(self, reason: object) -> None:  # noqa: ARG002 - the callback's signature
+        keeping = self.ctx.task("keep")
+        if keeping is not None:
+            # Before the process is stopped, or its end would be taken for an accident.
+            keeping.cancel()
+            await asyncio.wait((keeping.task,))
         await self._server.stop()
 
 
@@ -279,7 +310,9 @@ async def open_runtime(
         stack.push_async_callback(system.shutdown)
         await store.open()
         await start_tree(system, directory, first=first)
-        yield Runtime(settings, system, directory, store)
+        runtime = Runtime(settings, system, directory, store)
+        stack.callback(runtime.begin_drain)  # whoever comes while the tree is stopped is told so
+        yield runtime
 
 
 def _limits(settings: Settings) -> DialogueLimits:
