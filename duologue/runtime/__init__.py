@@ -22,18 +22,35 @@ from duologue.runtime.failures import (
     SystemStopped,
     UnhandledRequest,
 )
+from duologue.runtime.inspector import ActorStatistics, Inspector
 from duologue.runtime.links import Down, Exit, MonitorRef
+from duologue.runtime.overseer import Counts, TraceEvent
+from duologue.runtime.partition import PartitionSupervisor
+from duologue.runtime.pipeline import MultiOutcome, Pipeline, multi_call
 from duologue.runtime.ref import CALL_TIMEOUT, Ref
-from duologue.runtime.registry import Registry
+from duologue.runtime.registry import Registered, Registry, SharedRegistry, Unregistered
 from duologue.runtime.requests import Outcome, ReplyTo, Request
 from duologue.runtime.restart import RestartWindow
-from duologue.runtime.results import NO_REPLY, Continue, NoReply, Refuse, Reply, Stop
+from duologue.runtime.results import (
+    HIBERNATE,
+    IDLE,
+    NO_REPLY,
+    Continue,
+    Hibernate,
+    NoReply,
+    Refuse,
+    Reply,
+    Stop,
+    WhenIdle,
+)
 from duologue.runtime.roster import ChildCounts, ChildInfo
 from duologue.runtime.strategy import AutoShutdown, Strategy
 from duologue.runtime.supervisor import Supervisor
 from duologue.runtime.system import ActorSystem, Statistics
+from duologue.runtime.task_supervisor import SupervisedTask, TaskSupervisor
 from duologue.runtime.tasks import OwnedTask, TaskDone
 from duologue.runtime.tree import ActorNode
+from duologue.runtime.via import Via
 
 __all__ = [
     # What an actor's author writes and returns
@@ -47,13 +64,21 @@ __all__ = [
     "Refuse",
     "Continue",
     "Stop",
+    "WhenIdle",
+    "HIBERNATE",
+    "Hibernate",
     "Ignore",
     "Overflow",
     # What callers hold
     "Ref",
+    "Via",
+    "Pipeline",
+    "multi_call",
+    "MultiOutcome",
     "Outcome",
     "CALL_TIMEOUT",
     # What comes as an info
+    "IDLE",
     "Down",
     "Exit",
     "TaskDone",
@@ -72,12 +97,18 @@ __all__ = [
     "Statistics",
     "ActorNode",
     "Registry",
+    "SharedRegistry",
+    "Registered",
+    "Unregistered",
     "Supervisor",
     "Strategy",
     "AutoShutdown",
     "ChildInfo",
     "ChildCounts",
     "DynamicSupervisor",
+    "PartitionSupervisor",
+    "TaskSupervisor",
+    "SupervisedTask",
     "ChildSpec",
     "ChildType",
     "Restart",
@@ -85,6 +116,11 @@ __all__ = [
     "BRUTAL_KILL",
     "INFINITY",
     "RestartWindow",
+    # Looking in
+    "Inspector",
+    "ActorStatistics",
+    "Counts",
+    "TraceEvent",
     # Errors
     "ActorDied",
     "NoProc",

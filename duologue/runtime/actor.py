@@ -50,11 +50,29 @@ class Actor:
     traps_exits: ClassVar[bool] = False
     """What `ctx.trap_exits` is at birth, before `init` could set it."""
 
+    hibernate_after: ClassVar[float | None] = None
+    """Seconds without a message after which `hibernate` is run; `None`: only when a callback asks for it."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        bound: object = cls.mailbox_max
+        if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool) or bound < 1):
+            raise TypeError(f"{cls.__name__}.mailbox_max must be 1 or more, or None, not {bound!r}")
+        for name, kind in (("overflow", Overflow), ("traps_exits", bool)):
+            value = getattr(cls, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {value!r}")
+        after: object = cls.hibernate_after
+        if after is not None and (
+            not isinstance(after, int | float) or isinstance(after, bool) or after <= 0
+        ):
+            raise TypeError(f"{cls.__name__}.hibernate_after must be seconds or None, not {after!r}")
+
     def init(self) -> Any:
         """Get ready. May be `async`; no message is handled before it has returned.
 
         Returns:
-            Nothing, `Continue`, `Refuse(error)` or `Stop(reason)`.
+            Nothing, `Continue`, `WhenIdle`, `HIBERNATE`, `Refuse(error)` or `Stop(reason)`.
 
         Raises:
             Ignore: The actor does not want to run; it ends with `IGNORED` and nothing is reported.
@@ -65,7 +83,7 @@ class Actor:
         """Go on after a callback that returned `Continue(argument)`, before any message. May be `async`.
 
         Returns:
-            Nothing, `Continue` or `Stop`.
+            Nothing, `Continue`, `WhenIdle`, `HIBERNATE` or `Stop`.
         """
         raise UnhandledRequest(f"{type(self).__name__} has no handle_continue for {type(argument).__name__}")
 
@@ -77,7 +95,7 @@ class Actor:
 
         Returns:
             The answer; or `NO_REPLY` when it comes later, or came already, through `reply_to`; or `Refuse`,
-            `Reply`, `Stop`, or `Continue` (which answers nothing yet).
+            `Reply`, `Stop`, or `Continue`, `WhenIdle` and `HIBERNATE` (which answer nothing yet).
         """
         raise UnhandledRequest(f"{type(self).__name__} has no handle_call for {type(request).__name__}")
 
@@ -85,7 +103,7 @@ class Actor:
         """Take a message that is not answered. May be `async`. Name what it accepts, as for `handle_call`.
 
         Returns:
-            Nothing, `Continue` or `Stop`.
+            Nothing, `Continue`, `WhenIdle`, `HIBERNATE` or `Stop`.
         """
         raise UnhandledRequest(f"{type(self).__name__} has no handle_cast for {type(message).__name__}")
 
@@ -95,7 +113,7 @@ class Actor:
         May be `async`. The default reports a stray message and goes on.
 
         Returns:
-            Nothing, `Continue` or `Stop`.
+            Nothing, `Continue`, `WhenIdle`, `HIBERNATE` or `Stop`.
         """
         report_stray(self.ctx.ref.name, message)
 
@@ -105,6 +123,13 @@ class Actor:
         Run when a callback returned `Stop` or raised, when `stop` was called, and, if the actor traps exits,
         when its parent asked it to end. Not run when it is killed, when it does not trap exits and a
         signal ends it, and when `init` failed. An exception here replaces the reason.
+        """
+
+    def hibernate(self) -> None:
+        """Let go of what can be made again: caches, buffers, parsed forms. The state must stay.
+
+        Must not block. Run when a callback returned `HIBERNATE`, or nothing came for `hibernate_after` seconds; an
+        actor's mailbox, tasks and timers need no help. An exception here is reported and does nothing else.
         """
 
     def describe(self) -> Mapping[str, object]:

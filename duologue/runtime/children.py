@@ -8,9 +8,9 @@ from typing import Final
 
 from duologue.runtime.actor import Actor
 from duologue.runtime.exits import ExitReason
-from duologue.runtime.failures import BadChildSpec
+from duologue.runtime.failures import BadChildSpec, StartFailed
 
-__all__ = ["ChildSpec", "Restart", "Shutdown", "ChildType", "BRUTAL_KILL", "INFINITY"]
+__all__ = ["ChildSpec", "Restart", "Shutdown", "ChildType", "BRUTAL_KILL", "INFINITY", "check_spec"]
 
 
 class Restart(Enum):
@@ -96,6 +96,24 @@ class ChildSpec:
             "start_timeout", self.start_timeout is None or _is_seconds(self.start_timeout), "seconds or None"
         )
 
+    def make(self) -> Actor:
+        """A fresh actor.
+
+        Raises:
+            BadChildSpec: `start` made something that is no actor.
+            StartFailed: It raised what must not get further than this: SystemExit and its like.
+            Exception: Whatever else `start` raises.
+        """
+        try:
+            actor: object = self.start()
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a child's start must not end its supervisor
+            raise StartFailed(self.id, ExitReason.of(error)) from None
+        if not isinstance(actor, Actor):
+            raise BadChildSpec(f"child {self.id!r}: start must make an actor, not {type(actor).__name__}")
+        return actor
+
     @property
     def patience(self) -> float | Shutdown:
         """`shutdown` with its default filled in."""
@@ -106,6 +124,16 @@ class ChildSpec:
     def _check(self, field: str, good: object, wanted: str) -> None:
         if not good:
             raise BadChildSpec(f"child {self.id!r}: {field} must be {wanted}, not {getattr(self, field)!r}")
+
+
+def check_spec(spec: object) -> None:
+    """Refuse what is no specification.
+
+    Raises:
+        BadChildSpec: It is something else.
+    """
+    if not isinstance(spec, ChildSpec):
+        raise BadChildSpec(f"a child must be given as a ChildSpec, not as {type(spec).__name__}")
 
 
 def _is_word(value: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from duologue.runtime import links
-from duologue.runtime.exits import NORMAL, ExitReason
+from duologue.runtime.exits import NOPROC, NORMAL, ExitReason, check_reason
 from duologue.runtime.links import MonitorRef
 from duologue.runtime.mailbox import STOP
 from duologue.runtime.ref import Ref
@@ -68,6 +68,7 @@ class ActorContext:
 
     def stop(self, reason: ExitReason = NORMAL) -> None:
         """End when the callback under way has returned, before any waiting message. `terminate` runs."""
+        check_reason(reason)
         self._process.post_first(STOP, reason)
 
     # Owned tasks.
@@ -140,7 +141,10 @@ class ActorContext:
 
     def monitor(self, ref: Ref[Any]) -> MonitorRef:
         """Have one `Down` come as an info when the actor ends, or at once when it has ended already."""
-        return links.monitor(self._process, cast("Process", ref))
+        found = ref.resolve()
+        if found is None:
+            return links.monitor_nobody(self._process, ref)
+        return links.monitor(self._process, cast("Process", found))
 
     def demonitor(self, monitor: MonitorRef, *, flush: bool = True) -> None:
         """Take a monitor back. With `flush`, a `Down` that waits in the mailbox does not come either."""
@@ -151,12 +155,21 @@ class ActorContext:
 
         To link to an actor that has ended is to get the exit signal `NOPROC`.
         """
-        links.link(self._process, cast("Process", ref))
+        found = ref.resolve()
+        if found is None:
+            self._process.signal(NOPROC, None)
+        else:
+            links.link(self._process, cast("Process", found))
 
     def unlink(self, ref: Ref[Any]) -> None:
         """Undo a link; no exit signal of it comes any more, even if it waits in the mailbox."""
-        links.unlink(self._process, cast("Process", ref))
+        found = ref.resolve()
+        if found is not None:
+            links.unlink(self._process, cast("Process", found))
 
     def exit(self, ref: Ref[Any], reason: ExitReason) -> None:
         """Send an exit signal with this actor as its sender. To itself, `NORMAL` works, too."""
-        cast("Process", ref).signal(reason, self._process)
+        check_reason(reason)
+        found = ref.resolve()
+        if found is not None:
+            cast("Process", found).signal(reason, self._process)

@@ -5,14 +5,17 @@ from typing import Any
 
 from duologue.errors import TooMany
 from duologue.runtime.actor import Actor
-from duologue.runtime.children import ChildSpec, Restart
+from duologue.runtime.children import ChildSpec, Restart, check_spec
 from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
 from duologue.runtime.failures import BadChildSpec, ChildError, NoProc
 from duologue.runtime.links import Exit
 from duologue.runtime.process import Process, local
 from duologue.runtime.ref import Ref
 from duologue.runtime.reports import report_child, report_stray
+from duologue.runtime.requests import ReplyTo, Request
 from duologue.runtime.restart import RestartWindow
+from duologue.runtime.results import Refuse
+from duologue.runtime.roster import refuse_unknown
 from duologue.runtime.stopping import stop_children
 
 __all__ = ["DynamicSupervisor"]
@@ -79,6 +82,7 @@ class DynamicSupervisor(Actor):
             Exception: Whatever `spec.start` raises.
         """
         me = self._process()
+        check_spec(spec)
         if self._max is not None and len(self) >= self._max:
             raise TooMany(f"supervisor {me.name} has {self._max} children, as many as it may")
         if spec.significant:
@@ -118,6 +122,9 @@ class DynamicSupervisor(Actor):
 
     # Callbacks.
 
+    def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Refuse:  # noqa: ARG002
+        return refuse_unknown(self.ctx.ref.name, request)
+
     def handle_cast(self, message: Any) -> None:
         report_stray(self.ctx.ref.name, message)
 
@@ -145,7 +152,7 @@ class DynamicSupervisor(Actor):
         return local(ctx.ref)
 
     def _start(self, me: Process, spec: ChildSpec, restarts: int, last: ExitReason | None) -> Ref[Any]:
-        ref = me.system.spawn(spec.start(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
+        ref = me.system.spawn(spec.make(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
         if restarts:
             assert last is not None
             local(ref).past = (restarts, last)

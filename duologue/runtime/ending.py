@@ -25,7 +25,7 @@ __all__ = ["Ending"]
 class Ending:
     """One actor's way out. It takes no time of its own when nothing in it waits."""
 
-    __slots__ = ("_answer", "_during", "_killed", "_process", "_reason", "_runner", "_terminate")
+    __slots__ = ("_answer", "_during", "_killed", "_process", "_reason", "_refused", "_runner", "_terminate")
 
     def __init__(
         self,
@@ -35,11 +35,13 @@ class Ending:
         terminate: bool,
         answer: "tuple[ReplyTo[Any], Any] | None",
         during: str | None,
+        refused: bool,
     ) -> None:
         self._process = process
         self._reason = reason
         self._terminate = terminate
         self._answer = answer  # from Stop(reason, reply): sent after terminate
+        self._refused = refused  # init said no in good order: peers that do not trap exits are spared
         self._during = during  # the callback whose fault it is; None: not its own
         self._killed: asyncio.Future[None] | None = None  # set when kill comes while terminate waits
         self._runner: asyncio.Task[None] | None = None  # held here, because the loop does not
@@ -84,9 +86,7 @@ class Ending:
 
     async def _wait_for_terminate(self, pending: "CoroutineType[Any, Any, Any]", grace: float) -> None:
         process = self._process
-        task = start_contained(
-            process.system.loop, pending, name=f"{process.name}/terminate", context=process.context
-        )
+        task = start_contained(process, pending, "terminate", process.context)
         assert self._killed is not None
         await asyncio.wait((task, self._killed), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -102,11 +102,16 @@ class Ending:
     def _call_terminate(self) -> "CoroutineType[Any, Any, Any] | None":
         actor = self._process.actor
         assert actor is not None
+        system = self._process.system
+        began = system.stopwatch()
         try:
             result = actor.terminate(self._reason)
         except BaseException as error:  # noqa: BLE001 - whatever terminate raises becomes the reason
             self._terminate_raised(error)
             return None
+        held = system.stopwatch() - began
+        if held > system.hold_limit:
+            system.loop_held(self._process, "terminate", "terminate", held)
         return result if isinstance(result, CoroutineType) else None
 
     def _terminate_raised(self, error: BaseException) -> None:
@@ -145,7 +150,8 @@ class Ending:
         for peer in ties.links:
             if peer.ties is not None:
                 peer.ties.links.pop(process, None)
-            peer.signal(reason, process)
+            if peer.trap_exits or not self._refused:
+                peer.signal(reason, process)
         for callback in ties.on_end or ():
             callback(reason)
 
@@ -162,6 +168,6 @@ class Ending:
         assert actor is not None
         try:
             return dict(actor.describe())
-        except Exception as error:  # noqa: BLE001 - the report must come out
+        except BaseException as error:  # noqa: BLE001 - the report must come out
             report_callback(self._process.name, "describe", error)
             return {}

@@ -10,7 +10,17 @@ from typing import Final
 
 from duologue.errors import DuologueError
 
-__all__ = ["ExitReason", "NORMAL", "SHUTDOWN", "KILLED", "NOPROC", "NOCONNECTION", "IGNORED", "places"]
+__all__ = [
+    "ExitReason",
+    "NORMAL",
+    "SHUTDOWN",
+    "KILLED",
+    "NOPROC",
+    "NOCONNECTION",
+    "IGNORED",
+    "check_reason",
+    "places",
+]
 
 _PLACES_MAX = 16
 
@@ -82,6 +92,16 @@ def places(traceback: TracebackType | None) -> tuple[str, ...]:
         found.append(f"{module}:{traceback.tb_lineno} in {frame.f_code.co_qualname}")
         traceback = traceback.tb_next
     return tuple(found[-_PLACES_MAX:])
+
+
+def check_reason(reason: object) -> None:
+    """Refuse what is no `ExitReason` where it comes in, before it could spoil an actor's end.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(reason, ExitReason):
+        raise TypeError(f"an exit reason must be an ExitReason, not {type(reason).__name__}")
 
 
 def safe_text(error: BaseException) -> str:

@@ -46,14 +46,17 @@ class ActorDied(ActorError):
     Args:
         actor: The actor's name.
         reason: Why it ended.
+        request: The class name of what it was asked, when it was alive then.
     """
 
     retryable = True
 
-    def __init__(self, actor: str, reason: ExitReason) -> None:
-        super().__init__(f"actor {actor} ended: {reason}")
+    def __init__(self, actor: str, reason: ExitReason, request: str | None = None) -> None:
+        unanswered = f" before it answered {request}" if request is not None else ""
+        super().__init__(f"actor {actor} ended{unanswered}: {reason}")
         self.actor = actor
         self.reason = reason
+        self.request = request
 
 
 class NoProc(ActorDied):

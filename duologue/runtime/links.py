@@ -44,6 +44,11 @@ class MonitorRef:
         """Who is watched."""
         self._active = True
 
+    @property
+    def wanted(self) -> bool:
+        """Whether `claim` would be true (kernel)."""
+        return self._active
+
     def claim(self) -> bool:
         """Whether its `Down` is still wanted (kernel); true once."""
         active, self._active = self._active, False
@@ -104,6 +109,13 @@ def monitor(watcher: "Process", target: "Process") -> MonitorRef:
     if ties.watching is None:
         ties.watching = {}
     ties.watching[mark] = target
+    return mark
+
+
+def monitor_nobody(watcher: "Process", name: Ref[Any]) -> MonitorRef:
+    """Watch a name that nobody has: one `Down` comes."""
+    mark = MonitorRef(name)
+    watcher.post_info(Down(mark, name, NOPROC), mark)
     return mark
 
 

@@ -1,6 +1,6 @@
 """The sending side of an actor: everything that puts a message into its queue.
 
-An idle actor has no queue. The first message makes one and asks the loop for one turn (`_drain`); all that
+An idle actor has no queue. The first message makes one and asks the loop for one turn (`drain`); all that
 comes until the queue is empty again only appends.
 """
 
@@ -13,16 +13,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from duologue.runtime.actor import Actor, Overflow
-from duologue.runtime.exits import NORMAL, ExitReason
+from duologue.runtime.exits import NORMAL, ExitReason, check_reason
 from duologue.runtime.failures import CallingSelf, MailboxOverflow, NoProc
 from duologue.runtime.ref import CALL_TIMEOUT, Ref
 from duologue.runtime.requests import Asks, CallbackReply, FutureReply, Outcome
 from duologue.runtime.waiters import EndWaiter
 
 if TYPE_CHECKING:
+    from duologue.runtime.overseer import Overseer
     from duologue.runtime.system import ActorSystem
 
-__all__ = ["Mailbox", "Entry", "CALL", "CAST", "INFO", "CONTINUE", "EXIT", "STOP"]
+__all__ = ["Mailbox", "Entry", "CALL", "CAST", "INFO", "CONTINUE", "EXIT", "STOP", "INIT", "callback_name"]
 
 R = TypeVar("R")
 
@@ -40,24 +41,36 @@ INFO = 2  # message, None or a token whose `claim()` tells whether it is still w
 CONTINUE = 3  # argument, None
 EXIT = 4  # reason, the sender or None: for an actor that traps exits
 STOP = 5  # reason, None: asked to, or by the parent's exit signal
+INIT = 6  # never in a queue: names the callback that comes before all messages
+
+_CALLBACKS = ("handle_call", "handle_cast", "handle_info", "handle_continue", "handle_info", "stop", "init")
+
+
+def callback_name(kind: int) -> str:
+    """The callback that takes entries of this kind."""
+    return _CALLBACKS[kind]
 
 
 class Mailbox(Ref[Any]):
     """A queue with one reader, which is woken through the loop and never runs in a sender's stack."""
 
-    __slots__ = ("_limit", "_queue", "_step", "actor", "context", "owed", "system")
+    __slots__ = ("_limit", "actor", "context", "overseer", "owed", "queue", "step", "system")
 
     def __init__(self, system: "ActorSystem", actor: Actor) -> None:
         self.system = system
         self.actor: Actor | None = actor  # None once it has ended
         self.context = Context()  # its own: what a handler sets in a context variable stays with the actor
-        self._queue: deque[Entry] | None = None  # there while the reader is to run, runs, or waits for a task
-        self._step: asyncio.Task[Any] | None = None  # of the async callback that is under way
+        self.overseer: Overseer | None = (
+            None  # there only while somebody looks, or the actor waits to be idle
+        )
+        self.queue: deque[Entry] | None = None  # there while the reader is to run, runs, or waits for a task
+        # The task of the async callback that is under way; while it is suspended, a future of the overseer's.
+        self.step: asyncio.Future[Any] | None = None
         self.owed: set[Any] | None = None  # ReplyTos whose answers were put off
         self._limit = actor.mailbox_max
 
     @abstractmethod
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Handle what waits, for a bounded time."""
 
     @property
@@ -67,12 +80,17 @@ class Mailbox(Ref[Any]):
     @property
     def waiting(self) -> int:
         """How many messages wait."""
-        return len(self._queue) if self._queue is not None else 0
+        return len(self.queue) if self.queue is not None else 0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it lives and has nothing at all to do (kernel)."""
+        return self.queue is None and self.actor is not None
 
     def call(self, request: Asks[Any, R], timeout: float | None = CALL_TIMEOUT) -> "asyncio.Future[R]":
         system = self.system
         future: asyncio.Future[R] = system.create_future()
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             if self.actor is None:
                 future.set_exception(NoProc(self.name))
@@ -81,11 +99,11 @@ class Mailbox(Ref[Any]):
         elif self._limit is not None and len(queue) >= self._limit:
             future.set_exception(self._refusal())
             return future
-        elif self._step is not None and self._step is asyncio.current_task():
-            future.set_exception(CallingSelf(f"actor {self.name} calls itself"))
+        elif self.step is not None and self.step is asyncio.current_task():
+            future.set_exception(self.calling_self())
             return future
-        reply_to: FutureReply[R] = FutureReply(self, future, timeout)
-        if self._step is not None or len(queue) >= _SOON:
+        reply_to: FutureReply[R] = FutureReply(self, future, timeout, request.__class__)
+        if self.step is not None or len(queue) >= _SOON:
             reply_to.wait()
         queue.append((CALL, request, reply_to))
         return future
@@ -96,7 +114,7 @@ class Mailbox(Ref[Any]):
         on_reply: Callable[[Outcome[R]], None],
         timeout: float | None = CALL_TIMEOUT,
     ) -> None:
-        queue = self._queue
+        queue = self.queue
         refusal: Exception | None = None
         if queue is None:
             if self.actor is None:
@@ -106,16 +124,16 @@ class Mailbox(Ref[Any]):
         elif self._limit is not None and len(queue) >= self._limit:
             refusal = self._refusal()
         if refusal is not None or queue is None:
-            reply_to = CallbackReply[R](self, on_reply, None)
+            reply_to = CallbackReply[R](self, on_reply, None, request.__class__)
             self.system.call_soon(reply_to.fail, refusal)
             return
-        reply_to = CallbackReply(self, on_reply, timeout)
-        if self._step is not None or len(queue) >= _SOON:
+        reply_to = CallbackReply(self, on_reply, timeout, request.__class__)
+        if self.step is not None or len(queue) >= _SOON:
             reply_to.wait()
         queue.append((CALL, request, reply_to))
 
     def cast(self, message: object) -> None:
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             if self.actor is None:
                 return
@@ -125,7 +143,7 @@ class Mailbox(Ref[Any]):
         queue.append((CAST, message, None))
 
     def info(self, message: object) -> None:
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             if self.actor is None:
                 return
@@ -137,10 +155,11 @@ class Mailbox(Ref[Any]):
     def stop(
         self, reason: ExitReason = NORMAL, timeout: float | None = CALL_TIMEOUT
     ) -> "asyncio.Future[ExitReason]":
+        check_reason(reason)
         future: asyncio.Future[ExitReason] = self.system.loop.create_future()
         if self.actor is None:
             future.set_exception(NoProc(self.name))
-        elif self._step is not None and self._step is asyncio.current_task():
+        elif self.step is not None and self.step is asyncio.current_task():
             future.set_exception(CallingSelf(f"actor {self.name} waits for its own end"))
         else:
             self.post(STOP, reason, None)
@@ -153,7 +172,7 @@ class Mailbox(Ref[Any]):
         reason = self.exit_reason
         if reason is not None:
             return reason
-        if self._step is not None and self._step is asyncio.current_task():
+        if self.step is not None and self.step is asyncio.current_task():
             raise CallingSelf(f"actor {self.name} waits for its own end")
         future: asyncio.Future[ExitReason] = self.system.loop.create_future()
         waiter = EndWaiter(future, None)
@@ -165,29 +184,45 @@ class Mailbox(Ref[Any]):
 
     def post(self, kind: int, message: Any, extra: Any) -> None:
         """Append an entry whatever the bound (kernel). Lost when the actor has ended."""
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             if self.actor is None:
                 return
             queue = self._wake()
         queue.append((kind, message, extra))
+        if kind == STOP and self.overseer is not None:
+            self.overseer.stop_waits()
 
     def post_first(self, kind: int, message: Any) -> None:
         """Put an entry before all that waits (kernel)."""
-        queue = self._queue
+        queue = self.queue
         if queue is None:
             if self.actor is None:
                 return
             queue = self._wake()
         queue.appendleft((kind, message, None))
+        if kind == STOP and self.overseer is not None:
+            self.overseer.stop_waits()
 
     def post_info(self, message: object, token: Any) -> None:
         """Append one of the kernel's infos."""
         self.post(INFO, message, token)
 
+    def expects_message(self) -> bool:
+        """Whether something waits that a callback will get: not a timer or monitor that was taken back."""
+        return any(kind != INFO or token is None or token.wanted for kind, _, token in self.queue or ())
+
+    def awaits_itself(self, work: object) -> bool:
+        """Whether `work` is the answer to a call that waits in this very mailbox."""
+        return any(kind == CALL and reply_to.fulfils(work) for kind, _, reply_to in self.queue or ())
+
+    def calling_self(self) -> CallingSelf:
+        """The error of a handler that waits for its own actor."""
+        return CallingSelf(f"actor {self.name} calls itself, and would wait for its own callback")
+
     def forget_exit(self, sender: Ref[Any]) -> None:
         """Take waiting exit signals of `sender` out (kernel)."""
-        queue = self._queue
+        queue = self.queue
         if queue is not None and any(kind == EXIT and extra is sender for kind, _, extra in queue):
             kept = [entry for entry in queue if entry[0] != EXIT or entry[2] is not sender]
             queue.clear()  # the reader holds this very queue
@@ -201,12 +236,12 @@ class Mailbox(Ref[Any]):
     def forget_on_end(self, callback: Callable[[ExitReason], None]) -> None:
         """Undo `on_end`."""
 
-    def _keep_deadlines(self) -> None:
+    def keep_deadlines(self) -> None:
         """This turn of the loop is over, and calls still wait: put their deadlines on the wheel.
 
         Those further back are on it since they were sent.
         """
-        for kind, _, extra in islice(self._queue or (), DRAIN_MESSAGES):
+        for kind, _, extra in islice(self.queue or (), DRAIN_MESSAGES):
             if kind == CALL:
                 extra.wait()
 
@@ -217,8 +252,8 @@ class Mailbox(Ref[Any]):
             queue = deque()
         else:
             system.spare_queue = None
-        self._queue = queue
-        system.call_soon(self._drain, context=self.context)
+        self.queue = queue
+        system.call_soon(self.drain, context=self.context)
         return queue
 
     def _refusal(self) -> MailboxOverflow:

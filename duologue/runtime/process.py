@@ -2,127 +2,52 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from duologue.runtime.actor import Actor
 from duologue.runtime.context import ActorContext
-from duologue.runtime.ending import Ending
-from duologue.runtime.exits import IGNORED, KILLED, NORMAL, ExitReason
-from duologue.runtime.failures import Ignore, StartFailed, StartIgnored
-from duologue.runtime.links import Exit, Ties, link
-from duologue.runtime.mailbox import CALL, CAST, CONTINUE, DRAIN_MESSAGES, EXIT, INFO, STOP, Mailbox
+from duologue.runtime.exits import ExitReason
+from duologue.runtime.life import Life
+from duologue.runtime.links import Exit
+from duologue.runtime.mailbox import CALL, CAST, CONTINUE, DRAIN_MESSAGES, EXIT, INFO, INIT, callback_name
+from duologue.runtime.overseer import Overseer
 from duologue.runtime.ref import Ref
 from duologue.runtime.requests import ReplyTo
-from duologue.runtime.results import Continue, NoReply, Refuse, Reply, Stop
-from duologue.runtime.tasks import OwnedTask, Raised, start_contained
+from duologue.runtime.results import Continue, Hibernate, NoReply, Refuse, Reply, Stop, WhenIdle
+from duologue.runtime.tasks import Raised, start_contained
 from duologue.runtime.waiters import StartDeadline
 
 if TYPE_CHECKING:
     from duologue.runtime.system import ActorSystem
-    from duologue.runtime.timers import NamedTimer
 
 __all__ = ["Process", "local"]
 
 DRAIN_SECONDS = 0.002
 """Seconds after which it takes no further one."""
 
-
 _AWAITED = frozenset({CoroutineType, asyncio.Future, asyncio.Task})
-_NOT_A_VALUE = _AWAITED | {NoReply, Reply, Refuse, Stop, Continue}
-INIT = 6
-_CALLBACKS = ("handle_call", "handle_cast", "handle_info", "handle_continue", "handle_info", "stop", "init")
+_RESTING = frozenset({WhenIdle, Hibernate})
+_NOT_A_VALUE = _AWAITED | _RESTING | {NoReply, Reply, Refuse, Stop, Continue}
 
 
-class Process(Mailbox):
-    """One life of an actor in the kernel. Users see it as a `Ref`.
+class Process(Life):
+    """One life of an actor in the kernel. Users see it as a `Ref`."""
 
-    States: starting (`starters` is there), running, ending (`ending` is there), ended (`actor` is gone).
-    """
-
-    __slots__ = (
-        "_name",
-        "_reason",
-        "_step_kind",
-        "_step_reply",
-        "ending",
-        "handled",
-        "kind",
-        "parent",
-        "past",
-        "start_timeout",
-        "starters",
-        "tasks",
-        "ties",
-        "timers",
-        "trap_exits",
-    )
+    __slots__ = ("_step_kind", "_step_reply")
 
     def __init__(
-        self,
-        system: "ActorSystem",
-        actor: Actor,
-        number: int,
-        name: str | None,
-        parent: "Process | None",
+        self, system: "ActorSystem", actor: Actor, number: int, name: str | None, parent: "Process | None"
     ) -> None:
-        super().__init__(system, actor)
-        self.id = number
-        self.kind = type(actor)
-        self.parent = parent
-        self.trap_exits = actor.traps_exits
-        self.handled = 0  # messages given to callbacks
-        self.past: tuple[int, ExitReason] | None = None  # restarts of this child so far, and the last reason
-        self.starters: list[Callable[[StartFailed | None], None]] | None = []  # None once init has succeeded
-        self.ties: Ties | None = None
-        self.timers: dict[str, NamedTimer] | None = None
-        self.tasks: dict[OwnedTask, None] | None = None
-        self.ending: Ending | None = None
-        self._name = name
-        self.start_timeout: float | None = None  # seconds that an async init has; set before it runs
-        self._reason: ExitReason | None = None
+        super().__init__(system, actor, number, name, parent)
         self._step_kind = INIT
         self._step_reply: ReplyTo[Any] | None = None
         actor.ctx = ActorContext(self)
-        self._queue = deque()
+        if actor.hibernate_after is not None:
+            self.oversee()
+        self.queue = deque()
         system.call_soon(self._begin, context=self.context)
-
-    # What a Ref promises.
-
-    @property
-    def name(self) -> str:
-        return self._name or f"{self.kind.__name__}-{self.id}"
-
-    @property
-    def exit_reason(self) -> ExitReason | None:
-        return self._reason
-
-    def exit(self, reason: ExitReason, sender: Ref[Any] | None = None) -> None:
-        self.signal(reason, local(sender) if sender is not None else None)
-
-    def kill(self) -> None:
-        if self.actor is not None:
-            self.system.call_soon(self._end, KILLED)
-
-    async def wait_started(self) -> None:
-        if self.starters is None:
-            return
-        if self.actor is None:
-            raise self.start_failure()
-        future: asyncio.Future[None] = self.system.loop.create_future()
-
-        def started(failure: StartFailed | None) -> None:
-            if future.done():
-                return
-            if failure is None:
-                future.set_result(None)
-            else:
-                future.set_exception(failure)
-
-        self.starters.append(started)
-        await future
 
     # The turn on the loop.
 
@@ -130,18 +55,26 @@ class Process(Mailbox):
         actor = self.actor
         if actor is None or self.ending is not None:
             return
+        stopwatch = self.system.stopwatch
+        began = stopwatch()
         try:
             carry_on = self._after_init(actor.init())
         except BaseException as error:  # noqa: BLE001 - whatever a callback raises is the actor's end, not the loop's
-            self._crash(error, INIT)
+            self.crash(error, INIT)
             return
+        held = stopwatch() - began
+        if held > self.system.hold_limit:
+            self.system.loop_held(self, "init", "init", held)
         if carry_on:
-            self._drain()
+            self.drain()
 
-    def _drain(self) -> None:  # noqa: C901, PLR0912 - the hot path, with its calls written out
+    def drain(self) -> None:  # noqa: C901 - the hot path, with its calls written out
         actor = self.actor
-        queue = self._queue
+        queue = self.queue
         if actor is None or queue is None or self.ending is not None:
+            return
+        if self.overseer is not None:
+            self._drain_overseen(self.overseer)
             return
         system = self.system
         stopwatch = system.stopwatch
@@ -167,21 +100,26 @@ class Process(Mailbox):
                     break
                 now = stopwatch()
                 if now - before > system.hold_limit:
-                    system.loop_held(self, message, now - before)
+                    system.loop_held(self, callback_name(kind), type(message).__name__, now - before)
                 before = now
                 if not left or now - started > DRAIN_SECONDS:
                     break
         except BaseException as error:  # noqa: BLE001 - whatever a callback raises is the actor's end, not the loop's
-            self._crash(error, kind, extra if kind == CALL else None)
+            self.crash(error, kind, extra if kind == CALL else None)
         self.handled += DRAIN_MESSAGES - left
-        if self._step is not None or self._queue is None or self.ending is not None:
+        self._rearm()
+
+    def _rearm(self) -> None:
+        """A turn is over: ask for the next one, or rest."""
+        queue = self.queue
+        if self.step is not None or queue is None or self.ending is not None:
             return  # a callback's task goes on from here, or the end has come
         if queue:
-            self._keep_deadlines()
-            system.call_soon(self._drain, context=self.context)
+            self.keep_deadlines()
+            self.system.call_soon(self.drain, context=self.context)
         else:
-            self._queue = None
-            system.spare_queue = queue
+            self.queue = None
+            self.system.spare_queue = queue
 
     def _handle_rare(self, actor: Actor, kind: int, message: Any, extra: Any) -> bool:
         """Everything but calls and casts. False: this turn is over."""
@@ -193,10 +131,71 @@ class Process(Mailbox):
             return self._after(actor.handle_continue(message), CONTINUE)
         if kind == EXIT:
             return self._after(actor.handle_info(Exit(extra, message)), EXIT)
-        self._end(message, terminate=True)
+        self.end(message, terminate=True)
         return False
 
+    # The same turn, one message at a time, for an actor that somebody looks at.
+
+    def _drain_overseen(self, overseer: Overseer) -> None:
+        system = self.system
+        started = before = system.stopwatch()
+        for _ in range(DRAIN_MESSAGES):
+            overseer.run_controls()
+            actor, queue = self.actor, self.queue
+            if overseer.held_back() or actor is None or not queue or self.step is not None or self.ending:
+                break
+            kind, message, extra = queue.popleft()
+            if kind == INFO and extra is not None:
+                if not extra.claim():
+                    continue
+                extra = None
+            name = callback_name(kind)
+            overseer.taken(name, message)
+            self.handled += 1
+            carry_on = self._handle_overseen(overseer, actor, kind, message, extra)
+            now = system.stopwatch()
+            overseer.count(name, now - before)
+            if now - before > system.hold_limit:
+                system.loop_held(self, name, type(message).__name__, now - before)
+            before = now
+            if not carry_on or now - started > DRAIN_SECONDS:
+                break
+        self._rearm()
+        if self.resting:
+            overseer.quiet()
+        self.dismiss_overseer()
+
+    def _handle_overseen(self, overseer: Overseer, actor: Actor, kind: int, message: Any, extra: Any) -> bool:
+        try:
+            result: Any
+            if kind == CALL:
+                result = actor.handle_call(message, extra)
+            elif kind == CAST:
+                result = actor.handle_cast(message)
+            elif kind == INFO:
+                result = actor.handle_info(message)
+            elif kind == CONTINUE:
+                result = actor.handle_continue(message)
+            elif kind == EXIT:
+                result = actor.handle_info(Exit(extra, message))
+            else:
+                return self._handle_rare(actor, kind, message, extra)
+            if result.__class__ not in _AWAITED:
+                overseer.returned(callback_name(kind), result)
+            return self._take(result, kind, extra if kind == CALL else None)
+        except BaseException as error:  # noqa: BLE001 - as in drain
+            self.crash(error, kind, extra if kind == CALL else None)
+            return False
+
     # What comes back from a callback. False: this turn is over.
+
+    def _take(self, result: Any, kind: int, reply_to: ReplyTo[Any] | None) -> bool:
+        if reply_to is None:
+            return self._after(result, kind)
+        if result.__class__ in _NOT_A_VALUE:
+            return self._after_call(result, reply_to)
+        reply_to.reply(result)
+        return True
 
     def _after_call(self, result: Any, reply_to: ReplyTo[Any]) -> bool:
         cls = result.__class__
@@ -209,9 +208,9 @@ class Process(Mailbox):
             reply_to.fail(result.error)
             return True
         if cls is Stop and not isinstance(result.reply, NoReply):
-            self._end(result.reason, terminate=True, answer=(reply_to, result.reply))
+            self.end(result.reason, terminate=True, answer=(reply_to, result.reply))
             return False
-        self._owe(reply_to)
+        self.owe(reply_to)
         return cls is NoReply or self._after(result, CALL)
 
     def _after(self, result: Any, kind: int) -> bool:
@@ -224,10 +223,14 @@ class Process(Mailbox):
             self.post_first(CONTINUE, result.argument)
             return True
         if cls is Stop:
-            self._end(result.reason, terminate=True)
+            self.end(result.reason, terminate=True)
             return False
-        reason = ExitReason("bad_return", f"{_CALLBACKS[kind]} returned {cls.__qualname__}")
-        self._end(reason, terminate=kind != INIT, during=_CALLBACKS[kind])
+        if cls in _RESTING:
+            if not self.expects_message():
+                self.oversee().rest(result)
+            return True
+        reason = ExitReason("bad_return", f"{callback_name(kind)} returned {cls.__qualname__}")
+        self.end(reason, terminate=kind != INIT, during=callback_name(kind))
         return False
 
     def _after_init(self, result: Any) -> bool:
@@ -235,10 +238,10 @@ class Process(Mailbox):
         if cls in _AWAITED:
             return self._await(result, INIT, None)
         if cls is Refuse:
-            self._end(ExitReason.of(result.error))
+            self.end(ExitReason.of(result.error), refused=True)
             return False
         if cls is Stop:
-            self._end(result.reason, during="init")
+            self.end(result.reason, during="init")
             return False
         if not self._after(result, INIT):
             return False
@@ -249,145 +252,36 @@ class Process(Mailbox):
 
     def _await(self, work: Awaitable[Any], kind: int, reply_to: ReplyTo[Any] | None) -> bool:
         """Let the mailbox wait for an async callback."""
+        if work.__class__ is not CoroutineType and self.awaits_itself(work):
+            raise self.calling_self()
         if reply_to is not None:
-            self._owe(reply_to)
-        self._keep_deadlines()
+            self.owe(reply_to)
+        self.keep_deadlines()
         self._step_kind = kind
         self._step_reply = reply_to
-        self._step = start_contained(
-            self.system.loop, work, name=f"{self.name}/{_CALLBACKS[kind]}", context=self.context
-        )
-        self._step.add_done_callback(self._stepped, context=self.context)
+        self.step = start_contained(self, work, callback_name(kind), self.context)
+        self.step.add_done_callback(self._stepped, context=self.context)
         if kind == INIT and self.start_timeout is not None:
             StartDeadline(self, self.start_timeout)
         return False
 
-    def _stepped(self, task: "asyncio.Task[Any]") -> None:
-        if self._step is not task or self.ending is not None:
+    def _stepped(self, task: "asyncio.Future[Any]") -> None:
+        if self.step is not task or self.ending is not None:
             return
         kind, reply_to = self._step_kind, self._step_reply
-        self._step = self._step_reply = None
+        self.step = self._step_reply = None
         try:
             result = task.result()  # raises when the callback was cancelled by somebody else
             if result.__class__ is Raised:
                 raise result.error  # noqa: TRY301 - one way for what a callback raised
-            if kind == INIT:
-                carry_on = self._after_init(result)
-            elif reply_to is None:
-                carry_on = self._after(result, kind)
-            elif result.__class__ in _NOT_A_VALUE:
-                carry_on = self._after_call(result, reply_to)
-            else:
-                reply_to.reply(result)
-                carry_on = True
-        except BaseException as error:  # noqa: BLE001 - as in _drain
-            self._crash(error, kind)
+            if self.overseer is not None:
+                self.overseer.returned(callback_name(kind), result)
+            carry_on = self._after_init(result) if kind == INIT else self._take(result, kind, reply_to)
+        except BaseException as error:  # noqa: BLE001 - as in drain
+            self.crash(error, kind)
             return
         if carry_on:
-            self._drain()
-
-    def _owe(self, reply_to: ReplyTo[Any]) -> None:
-        if self.owed is None:
-            self.owed = set()
-        reply_to.put_off(self.owed)
-
-    # The end.
-
-    def signal(self, reason: ExitReason, sender: "Process | None", *, from_parent: bool = False) -> None:
-        """An exit signal arrives. `from_parent`: as if the parent had sent it; the system is every root's."""
-        if self.actor is None or self.ending is not None:
-            return
-        if self.trap_exits:
-            if from_parent or (sender is not None and sender is self.parent):
-                self.post(STOP, reason, None)  # in its turn, after what was sent before
-            else:
-                self.post(EXIT, reason, sender)
-        elif reason != NORMAL or sender is self:
-            self.exit_with(reason)
-
-    def exit_with(self, reason: ExitReason, during: str | None = None) -> None:
-        self.system.call_soon(partial(self._end, reason, during=during))
-
-    def _crash(self, error: BaseException, kind: int, reply_to: ReplyTo[Any] | None = None) -> None:
-        if reply_to is not None:
-            self._owe(reply_to)
-        if kind == INIT and isinstance(error, Ignore):
-            self._end(IGNORED)
-        else:
-            self._end(ExitReason.of(error), terminate=kind != INIT, during=_CALLBACKS[kind])
-
-    def _end(
-        self,
-        reason: ExitReason,
-        *,
-        terminate: bool = False,
-        answer: tuple[ReplyTo[Any], Any] | None = None,
-        during: str | None = None,
-    ) -> None:
-        """Begin to end. `during`: the callback whose fault it is, for the report."""
-        if self.actor is None:
-            return
-        if self.ending is not None:
-            if reason is KILLED:
-                self.ending.kill()
-            return
-        if terminate and during is None:
-            during = "stop"
-        step, self._step = self._step, None
-        self.ending = Ending(self, reason, terminate=terminate, answer=answer, during=during)
-        self.ending.begin(step)
-        self._keep_deadlines()  # if it takes its time to end
-
-    def ended(self, reason: ExitReason) -> tuple[list[ReplyTo[Any]], Ties | None]:
-        """Let go of everything (the last step of `Ending`); returns who has to hear of it."""
-        waiting = [extra for kind, _, extra in self._queue or () if kind == CALL]
-        owed = [*(self.owed or ()), *waiting]
-        ties, self.ties = self.ties, None
-        self._reason = reason
-        self.actor = self._queue = self.owed = self.tasks = self.timers = self.ending = None
-        return owed, ties
-
-    def start_failure(self) -> StartFailed:
-        """What its starter gets, when it has ended before it was started."""
-        reason = self._reason
-        assert reason is not None
-        return StartIgnored(self.name) if reason == IGNORED else StartFailed(self.name, reason)
-
-    @property
-    def state(self) -> str:
-        """In a word, for people: see `ActorNode`."""
-        if self.ending is not None:
-            return "ending"
-        if self.starters is not None:
-            return "starting"
-        return "running" if self._step is None else "waiting"
-
-    # What belongs to it.
-
-    def tied(self) -> Ties:
-        """Its ties, made now if there are none."""
-        if self.ties is None:
-            self.ties = Ties()
-        return self.ties
-
-    def adopt(self, parent: "Process") -> None:
-        """Be born as a child: linked, and ended by its parent's exit signal even if it traps."""
-        link(self, parent)
-
-    def on_end(self, callback: Callable[[ExitReason], None]) -> None:
-        ties = self.tied()
-        if ties.on_end is None:
-            ties.on_end = []
-        ties.on_end.append(callback)
-
-    def forget_on_end(self, callback: Callable[[ExitReason], None]) -> None:
-        if self.ties is not None and self.ties.on_end is not None and callback in self.ties.on_end:
-            self.ties.on_end.remove(callback)
-
-    def task_ended(self, task: OwnedTask) -> None:
-        """A task has ended."""
-        if self.tasks is not None:
-            self.tasks.pop(task, None)
+            self.drain()
 
 
 def local(ref: Ref[Any]) -> Process:

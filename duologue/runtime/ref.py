@@ -157,6 +157,10 @@ class Ref(ABC, Generic[A_co]):
             StartFailed: It did not succeed, or the actor was ended before.
         """
 
+    def resolve(self) -> "Ref[Any] | None":
+        """The ref of the one life that this stands for now (kernel): itself, unless it was made by a name."""
+        return self
+
     def __repr__(self) -> str:
         reason = self.exit_reason
         return f"<Ref {self.name} {'alive' if reason is None else reason}>"

@@ -8,7 +8,16 @@ from collections.abc import Mapping
 
 from duologue.runtime.exits import ExitReason, places, safe_text
 
-__all__ = ["logger", "report_callback", "report_crash", "report_stray", "report_zombie", "report_child"]
+__all__ = [
+    "logger",
+    "report_callback",
+    "report_crash",
+    "report_stray",
+    "report_held",
+    "report_zombie",
+    "report_child",
+    "report_task",
+]
 
 logger = logging.getLogger("duologue.runtime")
 
@@ -36,9 +45,21 @@ def report_stray(actor: str, message: object) -> None:
     logger.warning("actor %s got a stray message of type %s", actor, type(message).__qualname__)
 
 
+def report_held(actor: str, handler: str, message: str, seconds: float) -> None:
+    """A handler, or a step of an async one, kept everybody else from running."""
+    what = "" if message == handler else f" with a {message}"
+    logger.warning("%s of actor %s held the loop for %.3f s%s", handler, actor, seconds, what)
+
+
 def report_zombie(actor: str, task: str, seconds: float) -> None:
     """A task swallowed its cancellation and was left behind."""
     logger.error("task %s of actor %s did not end within %g s of its cancellation", task, actor, seconds)
+
+
+def report_task(supervisor: str, task: str, reason: ExitReason) -> None:
+    """A task of a task supervisor failed."""
+    at = reason.where[-1] if reason.where else "?"
+    logger.error("task %s of supervisor %s failed: %s at %s", task, supervisor, reason, at)
 
 
 def report_child(supervisor: str, child: object, reason: ExitReason, what: str) -> None:

@@ -97,10 +97,13 @@ class ReplyTo(Generic[R]):
     A second answer is dropped and counted; so is one that comes after the caller gave up. Neither raises.
     """
 
-    __slots__ = ("_deadline", "_mailbox", "_sink")
+    __slots__ = ("_asked", "_deadline", "_mailbox", "_sink")
 
-    def __init__(self, mailbox: "Mailbox", sink: Any, deadline: float | None) -> None:
+    def __init__(
+        self, mailbox: "Mailbox", sink: Any, deadline: float | None, asked: type[Any] = object
+    ) -> None:
         self._mailbox = mailbox
+        self._asked = asked  # the request's class, for errors; not the request, which may be large
         self._sink = sink  # who gets the answer; None once there is one or nobody waits
         # Seconds, until it is known that the answer takes longer than a turn of the loop, and then the wheel's set
         # that this is in; None for no deadline. Most answers come at once, and cost the wheel nothing.
@@ -116,19 +119,28 @@ class ReplyTo(Generic[R]):
         raise NotImplementedError
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error: the caller's `call` raises it. Never raises, never waits."""
+        """Answer with an error: the caller's `call` raises it. Never waits.
+
+        Raises:
+            TypeError: `error` is no `Exception`. The caller still waits.
+        """
         raise NotImplementedError
 
     def expire(self) -> None:
         """The deadline passed (kernel). The work goes on; its answer will be dropped."""
         if self._sink is not None:
-            self.fail(CallTimeout(f"actor {self._mailbox.name} did not answer within the deadline"))
+            asked = self._asked.__name__
+            self.fail(CallTimeout(f"actor {self._mailbox.name} did not answer {asked} within the deadline"))
             self._deadline = _GAVE_UP
 
     def died(self, reason: "ExitReason") -> None:
         """The actor ended without an answer (kernel)."""
         if self._sink is not None:
-            self.fail(ActorDied(self._mailbox.name, reason))
+            self.fail(ActorDied(self._mailbox.name, reason, self._asked.__name__))
+
+    def fulfils(self, future: object) -> bool:
+        """Whether that is the future that the answer goes to (kernel)."""
+        return self._sink is future
 
     def wait(self) -> None:
         """The answer takes longer than a turn of the loop (kernel): the deadline must be on the wheel."""
@@ -159,6 +171,12 @@ class ReplyTo(Generic[R]):
         self._mailbox.system.reply_dropped(self._mailbox, late=self._deadline is _GAVE_UP)
 
 
+def _check_error(error: object) -> None:
+    """Before anything is settled: what a future refuses would be lost, and its caller would wait for ever."""
+    if not isinstance(error, Exception):
+        raise TypeError(f"a request can fail with an Exception only, not with {type(error).__name__}")
+
+
 class FutureReply(ReplyTo[R]):
     """Answers a caller that awaits a future."""
 
@@ -184,6 +202,7 @@ class FutureReply(ReplyTo[R]):
         future.set_result(value)
 
     def fail(self, error: Exception) -> None:
+        _check_error(error)
         future = self._sink
         if future is None or future.done():
             self._unwanted(future)
@@ -236,6 +255,7 @@ class CallbackReply(ReplyTo[R]):
         self._deliver(Outcome(value))
 
     def fail(self, error: Exception) -> None:
+        _check_error(error)
         self._deliver(Outcome(error=error))
 
     def _deliver(self, outcome: Outcome[R]) -> None:

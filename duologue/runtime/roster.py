@@ -5,8 +5,10 @@ from typing import Any
 
 from duologue.runtime.children import ChildSpec, ChildType, Restart
 from duologue.runtime.exits import ExitReason
+from duologue.runtime.failures import UnhandledRequest
 from duologue.runtime.ref import Ref
 from duologue.runtime.requests import Request
+from duologue.runtime.results import Refuse
 
 __all__ = [
     "ChildInfo",
@@ -17,6 +19,7 @@ __all__ = [
     "TerminateChild",
     "DeleteChild",
     "TryAgain",
+    "refuse_unknown",
 ]
 
 
@@ -89,6 +92,11 @@ class DeleteChild(Request[None]):
     """Take a stopped child's line away."""
 
     id: str
+
+
+def refuse_unknown(supervisor: str, request: Request[Any]) -> Refuse:
+    """The answer to a request that a supervisor does not know: not worth its end, and that of its children."""
+    return Refuse(UnhandledRequest(f"supervisor {supervisor} knows no {type(request).__name__}"))
 
 
 @dataclass(frozen=True, slots=True)

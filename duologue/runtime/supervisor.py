@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from duologue.runtime.actor import Actor
-from duologue.runtime.children import ChildSpec, ChildType
+from duologue.runtime.children import ChildSpec, ChildType, check_spec
 from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
 from duologue.runtime.failures import BadChildSpec, ChildError, NoProc, StartFailed
 from duologue.runtime.links import Exit
@@ -23,6 +23,7 @@ from duologue.runtime.roster import (
     StartChild,
     TerminateChild,
     TryAgain,
+    refuse_unknown,
 )
 from duologue.runtime.stopping import stop_children
 from duologue.runtime.strategy import AutoShutdown, Strategy, affected
@@ -145,7 +146,7 @@ class Supervisor(Actor):
                 return Stop(ExitReason.shutdown(f"failed to start child {child.spec.id!r}: {reason}"))
         return None
 
-    async def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:
+    async def handle_call(self, request: Request[Any], reply_to: ReplyTo[Any]) -> Any:  # noqa: ARG002
         match request:
             case StartChild(spec):
                 return await self._add(spec)
@@ -155,7 +156,7 @@ class Supervisor(Actor):
                 return await self._terminate(id)
             case DeleteChild(id):
                 return self._delete(id)
-        return super().handle_call(request, reply_to)
+        return refuse_unknown(self.ctx.ref.name, request)
 
     def handle_cast(self, message: Any) -> None:
         report_stray(self.ctx.ref.name, message)
@@ -227,7 +228,7 @@ class Supervisor(Actor):
     async def _start(self, child: Child) -> Ref[Any]:
         spec = child.spec
         me = self._process()
-        ref = me.system.spawn(spec.start(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
+        ref = me.system.spawn(spec.make(), name=spec.name, link_to=me, start_timeout=spec.start_timeout)
         if child.last_reason is not None:
             local(ref).past = (child.restarts + 1, child.last_reason)
         await ref.wait_started()
@@ -305,6 +306,7 @@ class Supervisor(Actor):
     # Its own.
 
     def _check(self, spec: ChildSpec) -> None:
+        check_spec(spec)
         if spec.significant and self._auto_shutdown is AutoShutdown.NEVER:
             raise BadChildSpec(
                 f"child {spec.id!r}: significant must be false, its supervisor has no auto_shutdown"

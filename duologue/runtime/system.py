@@ -14,7 +14,7 @@ from duologue.runtime.failures import AlreadyRegistered, SystemStopped
 from duologue.runtime.process import Process, local
 from duologue.runtime.ref import Ref
 from duologue.runtime.registry import Registry
-from duologue.runtime.reports import report_callback
+from duologue.runtime.reports import report_callback, report_held
 from duologue.runtime.timers import DeadlineWheel
 from duologue.runtime.tree import ActorNode, build_tree, draw
 from duologue.telemetry import Telemetry
@@ -71,7 +71,8 @@ class ActorSystem:
         telemetry: Gets the events; `None` for nobody.
         clock: Seconds that only grow; `None` for the loop's own clock. Timers always run on the loop's.
         kill_grace: Seconds that a cancelled task has to end before it is left behind as a zombie.
-        hold_limit: Seconds that one handler may hold the loop before it is reported.
+        hold_limit: Seconds that one handler, or one step of an async one or of an owned task, may hold the loop
+            before it is reported. It is named when it lets go of the loop: who never does is not found out.
         stopwatch: Measures a handler's time; not used for deadlines.
     """
 
@@ -124,9 +125,15 @@ class ActorSystem:
         Raises:
             AlreadyRegistered: A living actor has the name.
             SystemStopped: The system was shut down.
+            ValueError: This very instance was started before.
+            TypeError: It is no actor.
         """
         if self._stopped:
             raise SystemStopped("the actor system was shut down")
+        if not isinstance(actor, Actor):
+            raise TypeError(f"only an Actor can be started, not an instance of {type(actor).__name__}")
+        if getattr(actor, "ctx", None) is not None:
+            raise ValueError(f"this {type(actor).__name__} was started before; one instance is one life")
         if name is not None and (holder := self.registry.whereis(name)) is not None:
             raise AlreadyRegistered(name, holder)
         parent = local(link_to) if link_to is not None else None
@@ -245,10 +252,10 @@ class ActorSystem:
         task.add_done_callback(self._zombies.discard)
         self._emit(self.telemetry.task_zombie, actor=process.kind.__name__)
 
-    def loop_held(self, process: Process, message: object, seconds: float) -> None:
-        """A handler held the loop for too long."""
-        name = type(message).__name__
-        self._emit(self.telemetry.loop_held, actor=process.kind.__name__, message=name, seconds=seconds)
+    def loop_held(self, process: Process, handler: str, message: str, seconds: float) -> None:
+        """A handler held the loop for too long. `message`: the type of what it handled, or its own name."""
+        report_held(process.name, handler, message, seconds)
+        self._emit(self.telemetry.loop_held, actor=process.kind.__name__, message=message, seconds=seconds)
 
     def actor_crashed(self, process: Process, reason: ExitReason) -> None:
         """An actor ended by its own fault."""

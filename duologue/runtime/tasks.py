@@ -1,9 +1,10 @@
 """Owned tasks: work that an actor has done beside its mailbox, and that ends with it."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Generator
 from contextvars import Context
 from dataclasses import dataclass
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from duologue.runtime.exits import places
@@ -21,21 +22,23 @@ class Raised:
     A task lets SystemExit and KeyboardInterrupt through to the loop, where they would end the program.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "where")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+        self.where = places(error.__traceback__)  # now: who gets the error first takes its frames away
 
 
 def start_contained(
-    loop: asyncio.AbstractEventLoop, work: Awaitable[Any], *, name: str, context: Context
+    owner: "Process", work: Awaitable[Any], name: str, context: Context
 ) -> "asyncio.Task[Any]":
     """A task for `work` whose result is that of `work`, or `Raised`.
 
     Made directly: a task factory of the loop's owner may start tasks inside the stack that makes them, and
     there the actor's context is entered already.
     """
-    task = asyncio.Task(contained(work), loop=loop, name=name, context=context)
+    full_name = f"{owner.name}/{name}"
+    task = asyncio.Task(contained(owner, work), loop=owner.system.loop, name=full_name, context=context)
     if isinstance(
         work, Coroutine
     ):  # cancelled before its first step it would complain of never being awaited
@@ -43,14 +46,43 @@ def start_contained(
     return task
 
 
-async def contained(work: Awaitable[Any]) -> Any:
+async def contained(owner: "Process", work: Awaitable[Any]) -> Any:
     """The result of `work`, or `Raised`. Only a cancellation passes."""
     try:
-        return await work
+        return await watched(owner, work)
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # noqa: BLE001 - the point of this function
         return Raised(error)
+
+
+@coroutine
+def watched(owner: "Process", work: Awaitable[Any]) -> Generator[Any, Any, Any]:
+    """`await work`, with each of its steps timed: one that holds the loop for too long is reported."""
+    system = owner.system
+    stopwatch, limit = system.stopwatch, system.hold_limit
+    steps = work.__await__()
+    waits_for: Any = None
+    value: Any = None
+    error: BaseException | None = None
+    while True:
+        began = stopwatch()
+        try:
+            waits_for = steps.send(value) if error is None else steps.throw(error)
+        except StopIteration as done:
+            return done.value
+        finally:
+            held = stopwatch() - began
+            if held > limit:
+                name = getattr(work, "__qualname__", type(work).__name__)
+                system.loop_held(owner, name, name, held)
+        try:
+            value, error = (yield waits_for), None
+        except GeneratorExit:
+            steps.close()
+            raise
+        except BaseException as thrown:  # noqa: BLE001 - it goes to the one whom it was thrown at
+            error = thrown
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +116,7 @@ class OwnedTask:
         self.cancelling = False
         """Whether it was told to end, which frees its name."""
         self._owner = owner
-        self._task = start_contained(
-            owner.system.loop, work, name=f"{owner.name}/{name}", context=owner.context.copy()
-        )
+        self._task = start_contained(owner, work, name, owner.context.copy())
         self._task.add_done_callback(self._ended)
 
     @property
@@ -116,8 +146,7 @@ class OwnedTask:
         result = task.result()
         if result.__class__ is not Raised:
             return TaskDone(self.name, self, result)
-        where = places(result.error.__traceback__)
-        return TaskDone(self.name, self, exception=without_frames(result.error), where=where)
+        return TaskDone(self.name, self, exception=without_frames(result.error), where=result.where)
 
 
 def without_frames(error: BaseException) -> BaseException:

@@ -122,6 +122,11 @@ class NamedTimer:
             self._handle = None
         return max(0.0, self._deadline - process.system.clock()) if process else 0.0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether `claim` would be true (kernel)."""
+        return self._process is not None
+
     def claim(self) -> bool:
         """Whether its message is still wanted (kernel); true once."""
         process, self._process = self._process, None

@@ -113,6 +113,20 @@ class Ledger(Telemetry):
         self.events.append(("held", actor, message))
 
 
+class Flaky:
+    """An `init` that fails as often as it is told to."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.attempts = 0
+
+    def __call__(self, me: Probe) -> None:
+        self.attempts += 1
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("not yet")
+
+
 def boom(me: Probe) -> None:
     """Cast this to make an actor crash."""
     raise ValueError("a private text")

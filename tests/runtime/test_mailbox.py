@@ -45,7 +45,7 @@ async def test_an_idle_actor_has_no_queue_no_task_and_no_timer(system: ActorSyst
     ref: Any = await system.start(Probe())
     await ref.call(Echo(), timeout=None)
     await turns()
-    assert ref._queue is None
+    assert ref.queue is None
     assert (ref.timers, ref.tasks, ref.owed, ref.ties) == (None, None, None, None)
     assert len(asyncio.all_tasks()) == 1
 

@@ -28,7 +28,7 @@ from duologue.runtime import (
     Strategy,
     Supervisor,
 )
-from tests.runtime.actors import Echo, Ledger, Probe, Trapper, boom, stop_with, turns, worker
+from tests.runtime.actors import Echo, Flaky, Ledger, Probe, Trapper, boom, stop_with, turns, worker
 
 
 def _ref(sup: Supervisor, name: str) -> Ref[Any]:
@@ -39,20 +39,6 @@ def _ref(sup: Supervisor, name: str) -> Ref[Any]:
 
 def _states(sup: Supervisor) -> dict[str, str]:
     return {info.id: info.state for info in reversed(sup.which_children())}
-
-
-class Flaky:
-    """An `init` that fails as often as it is told to."""
-
-    def __init__(self, failures: int = 0) -> None:
-        self.failures = failures
-        self.attempts = 0
-
-    def __call__(self, me: Probe) -> None:
-        self.attempts += 1
-        if self.failures:
-            self.failures -= 1
-            raise ValueError("not yet")
 
 
 # Start and stop.
