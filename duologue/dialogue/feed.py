@@ -97,6 +97,14 @@ class Feed:
                 shared = shared or self.snapshot_event(snapshot())
                 attachment.deliver(shared)
 
+    def announce(self, snapshot: Callable[[], Snapshot]) -> None:
+        """Show everybody how things stand, where no event could say it."""
+        self._broadcast.flush_all()
+        if len(self._broadcast):
+            shared = self.snapshot_event(snapshot())
+            for attachment in tuple(self._broadcast):
+                attachment.deliver(shared)
+
     def snapshot_event(self, snapshot: Snapshot) -> DialogueSnapshot:
         """The snapshot as an event that stands for the present position."""
         return DialogueSnapshot(self.dialogue, self.epoch, self.seq, snapshot)

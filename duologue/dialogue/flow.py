@@ -336,6 +336,9 @@ class TurnFlow:
             intent.turn.advance(TurnInput.COMMITTED)
             self._announce_end(intent)
         self._state.take_turn(None)
+        if intent.abandoned:
+            # The end was announced as `not_saved`; that it was saved after all has no event, so show it.
+            self._state.feed.announce(self._state.snapshot)
         self.begin_next()
 
     def _announce_end(self, intent: CloseIntent) -> None:

@@ -88,7 +88,8 @@ class Ask(Request[Accepted]):
         MessageTooLarge: Over the limit in UTF-8 bytes.
         Busy: An answer is streaming and the policy is to reject.
         Conflict: `client_message_id` was used before for another content.
-        StoreUnavailable: Not kept; nothing will come of it unless it is sent again.
+        StoreUnavailable: Not kept as far as is known. Where only the store's reply was lost it may turn out to be
+            kept, and is answered then; sent again under the same `client_message_id` it is said once.
     """
 
     content: str

@@ -264,7 +264,8 @@ async def test_when_the_store_stays_ill_the_turn_is_called_not_saved_once_and_th
         with pytest.raises(StoreUnavailable):
             await d.send("And?")
         w.store.outage = None
-        await until(lambda: not w.runtime._directory.environment.open_turns, "the end is written")
+        shown = (await next_of(watching, DialogueSnapshot)).snapshot
+        assert [m.content for m in shown.messages] == ["?", "One two"]
         await d.send("And?")
         events = await whole_turn(watching)
         assert events[0].name == "message.accepted"
