@@ -21,7 +21,8 @@ def main() -> int:
     """0: all that was judged passed. 1: something was missed or invalid."""
     arguments = _parse()
     _raise_file_limit()
-    console = Console(highlight=False, soft_wrap=True)
+    # A file or a pipe gets the table as wide as it is.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     started_at, started = dt.datetime.now(dt.UTC), time.monotonic()
     sizes = Sizes.quick() if arguments.quick else Sizes()
     measures, machine = asyncio.run(_run(arguments.only or list(MEASURES), sizes, console))

@@ -33,7 +33,8 @@ class Sizes:
     connections: int = 5000
     history_short: int = 10
     history_long: int = 10_000
-    history_turns: int = 200
+    history_turns: int = 300
+    history_rounds: int = 6
     starts: int = 5
 
     @classmethod
@@ -47,7 +48,8 @@ class Sizes:
             first_token_rounds=2,
             connections=1000,
             history_long=1000,
-            history_turns=100,
+            history_turns=150,
+            history_rounds=3,
             starts=2,
         )
 

@@ -5,8 +5,12 @@ the pass-through and through Duologue. The figure is the difference of the perce
 no request is made twice in the same moment.
 """
 
+import asyncio
 import math
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, Measure, histogram_quantile, parse_histogram, percentile
@@ -16,6 +20,11 @@ from benchmarks.scene import Scene, Server
 __all__ = ["measure_first_token"]
 
 _COMMITS = "duologue_commit_seconds"
+_KINDS = ("direct", "passthrough", "duologue", "acknowledged", "after", "disk")
+"""`acknowledged` and `after` are the parts of each of `duologue`: until the question was durable, and from then on.
+`disk` is what one small write costs that is synced, with nobody else writing: a commit can't be quicker."""
+_DISK_WRITES = 100
+_DISK_BYTES = 500
 
 
 async def measure_first_token(scene: Scene, say: Callable[[str], None]) -> Measure:
@@ -29,7 +38,7 @@ async def measure_first_token(scene: Scene, say: Callable[[str], None]) -> Measu
         "samples": sizes.first_token_turns * sizes.first_token_rounds,
         "upstream": scene.modes()["first_token"],
     }
-    samples: dict[str, list[float]] = {"direct": [], "passthrough": [], "duologue": [], "acknowledged": []}
+    samples: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     async with scene.passthrough() as baseline, scene.duologue(data="first_token") as ours:
         for server in (baseline, ours):
             await scene.client.do(
@@ -44,7 +53,9 @@ async def measure_first_token(scene: Scene, say: Callable[[str], None]) -> Measu
             if number == 0:
                 commits_before = await _commits(ours)
             await scene.client.do("open", group="duologue", feature="first_token")
-            one = await _round(scene)
+            one = await _round(scene) | {
+                "disk": await asyncio.to_thread(_time_disk, scene.directory / "disk")
+            }
             if number < 0:  # connections, code and caches warm up uncounted
                 continue
             for kind, values in one.items():
@@ -76,6 +87,10 @@ def _figures(samples: dict[str, list[float]]) -> list[Figure]:
         Figure("direct, p50", at["direct", 50], "ms"),
         Figure("question durable and acknowledged, p99", at["acknowledged", 99], "ms"),
         Figure("question durable and acknowledged, p50", at["acknowledged", 50], "ms"),
+        Figure("from there to the first token, p99", at["after", 99], "ms"),
+        Figure("from there to the first token, p50", at["after", 50], "ms"),
+        Figure("the disk alone, one synced write, p99", at["disk", 99], "ms"),
+        Figure("the disk alone, one synced write, p50", at["disk", 50], "ms"),
     ]
 
 
@@ -113,7 +128,20 @@ async def _round(scene: Scene) -> dict[str, list[float]]:
         "passthrough": [turn["first_token"] for turn in turns["passthrough"]],
         "duologue": [turn["first_token"] for turn in turns["duologue"]],
         "acknowledged": [turn["acknowledged"] for turn in turns["duologue"]],
+        "after": [turn["first_token"] - turn["acknowledged"] for turn in turns["duologue"]],
     }
+
+
+def _time_disk(file: Path) -> list[float]:
+    """Seconds of each of some small synced writes where the store has its files."""
+    taken = []
+    with file.open("ab", buffering=0) as sink:
+        for _ in range(_DISK_WRITES):
+            sink.write(bytes(_DISK_BYTES))
+            started = time.perf_counter()
+            os.fdatasync(sink.fileno())
+            taken.append(time.perf_counter() - started)
+    return taken
 
 
 async def _commits(server: Server) -> dict[float, float]:

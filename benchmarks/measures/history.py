@@ -17,7 +17,6 @@ from benchmarks.scene import SCRIPTED_ANSWER, Scene, Server, Sizes
 
 __all__ = ["measure_history"]
 
-_ROUNDS = 3
 _TURNS_PER_SHORT = 5
 """Turns on one short dialogue in a round: it grows from 10 messages to 20, not to hundreds."""
 
@@ -30,7 +29,7 @@ async def measure_history(scene: Scene, say: Callable[[str], None]) -> Measure:
         "short": sizes.history_short,
         "long": sizes.history_long,
         "turns_per_round": sizes.history_turns,
-        "rounds": _ROUNDS,
+        "rounds": sizes.history_rounds,
     }
     async with scene.duologue(data="history") as server:
         await _connect(scene, server, "long", 1)
@@ -40,7 +39,7 @@ async def measure_history(scene: Scene, say: Callable[[str], None]) -> Measure:
         shorts = sizes.history_turns // _TURNS_PER_SHORT
         await _connect(scene, server, "short", shorts)
         costs: dict[str, list[float]] = {"short": [], "long": []}
-        for number in range(_ROUNDS):
+        for number in range(sizes.history_rounds):
             await scene.client.do("open", group="short", feature="scripted")
             await _turns(scene, "short", shorts * sizes.history_short // 2)
             for group, values in costs.items():
@@ -48,9 +47,9 @@ async def measure_history(scene: Scene, say: Callable[[str], None]) -> Measure:
                 await _turns(scene, group, sizes.history_turns)
                 values.append(1000 * server.process.cpu().since(before).server / sizes.history_turns)
             short, long = (values[-1] for values in costs.values())
-            say(f"round {number + 1}/{_ROUNDS}: short {short:.2f} ms, long {long:.2f} ms a turn")
-    # The long one is longer by now; its prompt is measured at the length that it had in the middle.
-    length = sizes.history_long + _ROUNDS * sizes.history_turns
+            say(f"round {number + 1}/{sizes.history_rounds}: short {short:.2f} ms, long {long:.2f} ms a turn")
+    # Each of its turns made the long one longer by two: its prompt is measured as it was half way.
+    length = sizes.history_long + sizes.history_rounds * sizes.history_turns
     prompt = await _prompt_costs(scene, [sizes.history_short + _TURNS_PER_SHORT, length])
     measure.details = {"cpu_ms_per_turn": costs, "prompt_ms": prompt}
     measure.figures = _figures(scene, {group: median(values) for group, values in costs.items()}, prompt)

@@ -14,7 +14,7 @@ from benchmarks.scene import Scene, Server
 __all__ = ["measure_memory"]
 
 _WARM = 50
-_SETTLE = 3.0
+_SETTLE = 2.0
 
 
 async def measure_memory(scene: Scene, say: Callable[[str], None]) -> Measure:
