@@ -155,10 +155,12 @@ class Process(Life):
             carry_on = self._handle_overseen(overseer, actor, kind, message, extra)
             now = system.stopwatch()
             overseer.count(name, now - before)
+            if not carry_on:
+                break
             if now - before > system.hold_limit:
                 system.loop_held(self, name, type(message).__name__, now - before)
             before = now
-            if not carry_on or now - started > DRAIN_SECONDS:
+            if now - started > DRAIN_SECONDS:
                 break
         self._rearm()
         if self.resting:

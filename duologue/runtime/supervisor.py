@@ -259,14 +259,14 @@ class Supervisor(Actor):
     # Requests.
 
     async def _add(self, spec: ChildSpec) -> Any:
-        present = self._children.get(spec.id)
-        if present is not None:
-            problem = "already_present" if present.ref is None else "already_started"
-            return Refuse(ChildError(spec.id, problem, present.ref))
         try:
             self._check(spec)
         except BadChildSpec as error:
             return Refuse(error)
+        present = self._children.get(spec.id)
+        if present is not None:
+            problem = "already_present" if present.ref is None else "already_started"
+            return Refuse(ChildError(spec.id, problem, present.ref))
         child = self._children[spec.id] = Child(spec)
         try:
             return await self._start(child)
@@ -278,7 +278,7 @@ class Supervisor(Actor):
             return Refuse(error)
 
     async def _start_stopped(self, id: str) -> Any:  # noqa: A002 - as above
-        child = self._children.get(id)
+        child = self._find(id)
         problem = _problem(child)
         if child is None or problem is not None:
             return Refuse(ChildError(id, problem or "not_found"))
@@ -288,7 +288,7 @@ class Supervisor(Actor):
             return Refuse(error)
 
     async def _terminate(self, id: str) -> Any:  # noqa: A002 - as above
-        child = self._children.get(id)
+        child = self._find(id)
         if child is None:
             return Refuse(ChildError(id, "not_found"))
         await self._stop([child])
@@ -296,7 +296,7 @@ class Supervisor(Actor):
         return None
 
     def _delete(self, id: str) -> Any:  # noqa: A002 - as above
-        child = self._children.get(id)
+        child = self._find(id)
         problem = _problem(child)
         if problem is not None:
             return Refuse(ChildError(id, problem))
@@ -304,6 +304,10 @@ class Supervisor(Actor):
         return None
 
     # Its own.
+
+    def _find(self, id: object) -> Child | None:  # noqa: A002 - as above
+        """The child of that id; whatever else somebody asks for is not there."""
+        return self._children.get(id) if isinstance(id, str) else None
 
     def _check(self, spec: ChildSpec) -> None:
         check_spec(spec)
