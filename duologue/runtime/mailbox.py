@@ -162,10 +162,9 @@ class Mailbox(Ref[Any]):
         elif self.step is not None and self.step is asyncio.current_task():
             future.set_exception(CallingSelf(f"actor {self.name} waits for its own end"))
         else:
-            self.post(STOP, reason, None)
-            self.on_end(
-                EndWaiter(future, None if timeout is None else self.system.deadlines.bucket(timeout)).ended
-            )
+            waiter = EndWaiter(future, None if timeout is None else self.system.deadlines.bucket(timeout))
+            self.on_end(waiter.ended)
+            self.post(STOP, reason, None)  # last: a timeout that is none has raised by now
         return future
 
     async def wait(self) -> ExitReason:
