@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from duologue.runtime.checks import is_count, is_seconds
 from duologue.runtime.exits import ExitReason
 from duologue.runtime.failures import UnhandledRequest
 from duologue.runtime.reports import report_stray
@@ -55,8 +56,8 @@ class Actor:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        bound: object = cls.mailbox_max
-        if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool) or bound < 1):
+        bound = cls.mailbox_max
+        if bound is not None and not is_count(bound, 1):
             raise TypeError(f"{cls.__name__}.mailbox_max must be 1 or more, or None, not {bound!r}")
         for name, kind in (("overflow", Overflow), ("traps_exits", bool)):
             value = getattr(cls, name)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Final
 
 from duologue.runtime.actor import Actor
+from duologue.runtime.checks import is_seconds, is_word
 from duologue.runtime.exits import ExitReason
 from duologue.runtime.failures import BadChildSpec, StartFailed
 
@@ -76,7 +77,7 @@ class ChildSpec:
     start_timeout: float | None = 30.0
 
     def __post_init__(self) -> None:
-        self._check("id", _is_word(self.id), "a word")
+        self._check("id", is_word(self.id), "a word")
         self._check(
             "start",
             callable(self.start),
@@ -91,9 +92,9 @@ class ChildSpec:
             not (self.significant and self.restart is Restart.PERMANENT),
             "false for a permanent child, which never ends for good",
         )
-        self._check("name", self.name is None or _is_word(self.name), "a word or None")
+        self._check("name", self.name is None or is_word(self.name), "a word or None")
         self._check(
-            "start_timeout", self.start_timeout is None or _is_seconds(self.start_timeout), "seconds or None"
+            "start_timeout", self.start_timeout is None or is_seconds(self.start_timeout), "seconds or None"
         )
 
     def make(self) -> Actor:
@@ -136,13 +137,5 @@ def check_spec(spec: object) -> None:
         raise BadChildSpec(f"a child must be given as a ChildSpec, not as {type(spec).__name__}")
 
 
-def _is_word(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
 def _is_shutdown(value: object) -> bool:
-    return value is None or isinstance(value, Shutdown) or _is_seconds(value)
+    return value is None or isinstance(value, Shutdown) or is_seconds(value)

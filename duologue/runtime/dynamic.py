@@ -5,7 +5,8 @@ from typing import Any
 
 from duologue.errors import TooMany
 from duologue.runtime.actor import Actor
-from duologue.runtime.children import ChildSpec, Restart, check_spec
+from duologue.runtime.checks import is_count
+from duologue.runtime.children import ChildSpec, ChildType, Restart, check_spec
 from duologue.runtime.exits import IGNORED, SHUTDOWN, ExitReason
 from duologue.runtime.failures import BadChildSpec, ChildError, NoProc
 from duologue.runtime.links import Exit
@@ -15,7 +16,7 @@ from duologue.runtime.reports import report_child, report_stray
 from duologue.runtime.requests import ReplyTo, Request
 from duologue.runtime.restart import RestartWindow
 from duologue.runtime.results import Refuse
-from duologue.runtime.roster import refuse_unknown
+from duologue.runtime.roster import ChildCounts, refuse_unknown
 from duologue.runtime.stopping import stop_children
 
 __all__ = ["DynamicSupervisor"]
@@ -24,11 +25,12 @@ __all__ = ["DynamicSupervisor"]
 class _Child:
     """What is kept of a running child. Of a temporary one, nothing that could start it."""
 
-    __slots__ = ("handshake", "id", "patience", "restarts", "spec")
+    __slots__ = ("handshake", "id", "patience", "restarts", "spec", "type")
 
     def __init__(self, spec: ChildSpec, restarts: int) -> None:
         self.id = spec.id
         self.patience = spec.patience
+        self.type = spec.type
         self.spec = None if spec.restart is Restart.TEMPORARY else spec
         self.restarts = restarts
         self.handshake = False  # its starter waits for init, and decides what a failure means
@@ -55,6 +57,9 @@ class DynamicSupervisor(Actor):
         max_children: Most children at once, those being restarted included; `None`: no bound.
         intensity: Restarts allowed within `period`; a failed attempt counts as one.
         period: Seconds.
+
+    Raises:
+        ValueError: One of them is out of bounds; the message names it.
     """
 
     __slots__ = ("_children", "_max", "_restarting", "_window")
@@ -62,6 +67,8 @@ class DynamicSupervisor(Actor):
     traps_exits = True
 
     def __init__(self, *, max_children: int | None = None, intensity: int = 3, period: float = 5.0) -> None:
+        if max_children is not None and not is_count(max_children):
+            raise ValueError(f"max_children must be 0 or more, or None, not {max_children!r}")
         self._children: dict[Ref[Any], _Child] = {}
         self._max = max_children
         self._restarting = 0  # children between two attempts; they count as children
@@ -116,6 +123,12 @@ class DynamicSupervisor(Actor):
     def children(self) -> list[Ref[Any]]:
         """The children that run, in the order of their starts."""
         return list(self._children)
+
+    def count_children(self) -> ChildCounts:
+        """How many there are. Those between two attempts to restart them count in `specs` and are not `active`."""
+        supervisors = sum(child.type is ChildType.SUPERVISOR for child in self._children.values())
+        active = len(self._children)
+        return ChildCounts(len(self), active, supervisors, active - supervisors)
 
     def __len__(self) -> int:
         return len(self._children) + self._restarting

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 from zlib import crc32
 
 from duologue.runtime.actor import Actor
+from duologue.runtime.checks import is_count
 from duologue.runtime.children import ChildSpec, ChildType, Restart, Shutdown
 from duologue.runtime.failures import NoProc
 from duologue.runtime.ref import Ref
@@ -52,8 +53,8 @@ class PartitionSupervisor(Supervisor, Generic[A]):
         intensity: int = 3,
         period: float = 5.0,
     ) -> None:
-        if partitions < 1:
-            raise ValueError(f"partitions must be 1 or more, not {partitions}")
+        if not is_count(partitions, 1):
+            raise ValueError(f"partitions must be 1 or more, not {partitions!r}")
         self._make = start
         self._total = self._active = partitions
         self._actors: dict[int, A] = {}  # of each partition, the actor of its latest life
@@ -121,8 +122,8 @@ class PartitionSupervisor(Supervisor, Generic[A]):
             ValueError: `partitions` is out of bounds. Nothing was changed.
             StartFailed: One did not start. The keys are spread over those before it.
         """
-        if not 0 <= partitions <= self._total:
-            raise ValueError(f"partitions must be 0 to {self._total}, not {partitions}")
+        if not is_count(partitions) or partitions > self._total:
+            raise ValueError(f"partitions must be 0 to {self._total}, not {partitions!r}")
         before = self._active
         if partitions < before:
             self._active = partitions

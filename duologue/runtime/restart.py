@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from duologue.runtime.checks import is_count, is_seconds
+
 __all__ = ["RestartWindow"]
 
 
@@ -19,10 +21,10 @@ class RestartWindow:
     __slots__ = ("_at", "intensity", "period")
 
     def __init__(self, intensity: int = 3, period: float = 5.0) -> None:
-        if intensity < 0:
-            raise ValueError(f"intensity must be 0 or more, not {intensity}")
-        if not period > 0:
-            raise ValueError(f"period must be more than 0 seconds, not {period}")
+        if not is_count(intensity):
+            raise ValueError(f"intensity must be 0 or more, not {intensity!r}")
+        if not is_seconds(period) or period == 0:
+            raise ValueError(f"period must be more than 0 seconds, not {period!r}")
         self.intensity = intensity
         self.period = period
         self._at: deque[float] | None = None  # times of the events that still count; made by the first

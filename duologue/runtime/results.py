@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
+from duologue.runtime.checks import is_seconds
 from duologue.runtime.exits import NORMAL, ExitReason, check_reason
 
 __all__ = [
@@ -75,9 +76,8 @@ class WhenIdle:
     hibernate: bool = False
 
     def __post_init__(self) -> None:
-        seconds: object = self.seconds
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
-            raise ValueError(f"the seconds of WhenIdle must be 0 or more, not {seconds!r}")
+        if not is_seconds(self.seconds):
+            raise ValueError(f"the seconds of WhenIdle must be 0 or more, not {self.seconds!r}")
 
 
 @dataclass(frozen=True, slots=True)

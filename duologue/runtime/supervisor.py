@@ -48,7 +48,7 @@ class Supervisor(Actor):
 
     Raises:
         BadChildSpec: Two children have one id, or one is significant without `auto_shutdown`.
-        ValueError: `intensity` or `period` is out of bounds.
+        ValueError: `intensity`, `period`, `strategy` or `auto_shutdown` is wrong; the message names it.
     """
 
     __slots__ = ("_auto_shutdown", "_children", "_strategy", "_window")
@@ -64,6 +64,8 @@ class Supervisor(Actor):
         period: float = 5.0,
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     ) -> None:
+        _check("strategy", strategy, Strategy)
+        _check("auto_shutdown", auto_shutdown, AutoShutdown)
         self._strategy = strategy
         self._window = RestartWindow(intensity, period)
         self._auto_shutdown = auto_shutdown
@@ -324,6 +326,11 @@ class Supervisor(Actor):
 
     def _process(self) -> Process:
         return local(self.ctx.ref)
+
+
+def _check(name: str, value: object, kind: type[Strategy] | type[AutoShutdown]) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be of type {kind.__name__}, not {value!r}")
 
 
 def _reason_of(error: Exception) -> ExitReason:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from duologue.errors import CallTimeout, TooMany
 from duologue.runtime.actor import Actor
+from duologue.runtime.checks import is_count
 from duologue.runtime.exits import SHUTDOWN, ExitReason
 from duologue.runtime.failures import ActorDied, NoProc
 from duologue.runtime.process import Process, local
@@ -137,8 +138,8 @@ class TaskSupervisor(Actor):
     __slots__ = ("_max", "_tasks")
 
     def __init__(self, *, max_tasks: int | None = None) -> None:
-        if max_tasks is not None and max_tasks < 1:
-            raise ValueError(f"max_tasks must be 1 or more, or None, not {max_tasks}")
+        if max_tasks is not None and not is_count(max_tasks, 1):
+            raise ValueError(f"max_tasks must be 1 or more, or None, not {max_tasks!r}")
         self._max = max_tasks
         self._tasks: dict[SupervisedTask[Any], None] = {}
 
@@ -191,8 +192,8 @@ class TaskSupervisor(Actor):
         Raises:
             TooMany, NoProc: As `run`.
         """
-        if at_once < 1:
-            raise ValueError(f"at_once must be 1 or more, not {at_once}")
+        if not is_count(at_once, 1):
+            raise ValueError(f"at_once must be 1 or more, not {at_once!r}")
         under_way: deque[SupervisedTask[R]] = deque()
         try:
             for item in items:
