@@ -1,5 +1,6 @@
 import asyncio
 import os
+import threading
 
 import pytest
 
@@ -47,6 +48,10 @@ async def test_a_read_that_is_left_behind_hurts_nobody(pipe):
     with pytest.raises(asyncio.CancelledError):
         await waiting
     os.close(write)
+    # The thread still reads; the fixture must not close the other end under it.
+    for thread in threading.enumerate():
+        if thread.name == "duologue-chat-input":
+            thread.join(5)
 
 
 async def test_the_loop_is_free_while_a_line_is_waited_for(pipe):
