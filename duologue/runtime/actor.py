@@ -63,10 +63,8 @@ class Actor:
             value = getattr(cls, name)
             if not isinstance(value, kind):
                 raise TypeError(f"{cls.__name__}.{name} must be of type {kind.__name__}, not {value!r}")
-        after: object = cls.hibernate_after
-        if after is not None and (
-            not isinstance(after, int | float) or isinstance(after, bool) or after <= 0
-        ):
+        after = cls.hibernate_after
+        if after is not None and (not is_seconds(after) or after == 0):
             raise TypeError(f"{cls.__name__}.hibernate_after must be seconds or None, not {after!r}")
 
     def init(self) -> Any:

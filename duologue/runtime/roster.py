@@ -1,8 +1,9 @@
 """A supervisor's list of children: its lines, what is told of them, and what may be asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from duologue.runtime.actor import Actor
 from duologue.runtime.children import ChildSpec, ChildType, Restart
 from duologue.runtime.exits import ExitReason
 from duologue.runtime.failures import UnhandledRequest
@@ -61,9 +62,20 @@ class Child:
     def temporary(self) -> bool:
         return self.spec.restart is Restart.TEMPORARY
 
+    def started(self, ref: Ref[Any]) -> None:
+        """It runs. What could start a temporary one again is let go: it may hold a lot."""
+        self.ref = ref
+        self.restarting = False
+        if self.temporary:
+            self.spec = replace(self.spec, start=_never_again)
+
     def info(self) -> ChildInfo:
         state = "running" if self.ref is not None else "restarting" if self.restarting else "stopped"
         return ChildInfo(self.spec.id, state, self.ref, self.spec.type, self.restarts, self.last_reason)
+
+
+def _never_again() -> Actor:
+    raise AssertionError("a temporary child is started once")
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,8 +234,7 @@ class Supervisor(Actor):
         if child.last_reason is not None:
             local(ref).past = (child.restarts + 1, child.last_reason)
         await ref.wait_started()
-        child.ref = ref
-        child.restarting = False
+        child.started(ref)
         return ref
 
     def _stopped(self, child: Child) -> None:
