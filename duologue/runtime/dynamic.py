@@ -25,7 +25,7 @@ __all__ = ["DynamicSupervisor"]
 class _Child:
     """What is kept of a running child. Of a temporary one, nothing that could start it."""
 
-    __slots__ = ("handshake", "id", "patience", "restarts", "spec", "type")
+    __slots__ = ("handshake", "id", "known", "patience", "restarts", "spec", "type")
 
     def __init__(self, spec: ChildSpec, restarts: int) -> None:
         self.id = spec.id
@@ -33,6 +33,7 @@ class _Child:
         self.type = spec.type
         self.spec = None if spec.restart is Restart.TEMPORARY else spec
         self.restarts = restarts
+        self.known: Ref[Any] | None = None  # its last life that had started, until this one has
         self.handshake = False  # its starter waits for init, and decides what a failure means
 
 
@@ -43,6 +44,7 @@ class _TryAgain:
     spec: ChildSpec
     restarts: int
     reason: ExitReason
+    known: Ref[Any]
 
 
 class DynamicSupervisor(Actor):
@@ -62,7 +64,7 @@ class DynamicSupervisor(Actor):
         ValueError: One of them is out of bounds; the message names it.
     """
 
-    __slots__ = ("_children", "_max", "_restarting", "_window")
+    __slots__ = ("_children", "_failing", "_max", "_window")
 
     traps_exits = True
 
@@ -71,7 +73,9 @@ class DynamicSupervisor(Actor):
             raise ValueError(f"max_children must be 0 or more, or None, not {max_children!r}")
         self._children: dict[Ref[Any], _Child] = {}
         self._max = max_children
-        self._restarting = 0  # children between two attempts; they count as children
+        # Children that fail to start again, by the last life that had started, which is the one that people know;
+        # with the life that is starting now, or None between two attempts. They count as children.
+        self._failing: dict[Ref[Any], Ref[Any] | None] = {}
         self._window = RestartWindow(intensity, period)
 
     # For everybody in the same loop.
@@ -112,13 +116,19 @@ class DynamicSupervisor(Actor):
     async def terminate_child(self, ref: Ref[Any]) -> None:
         """End a child, by its specification's `shutdown`, and wait for its end. It is not started again.
 
+        One that fails to start again is given by the ref of its last life that had started, or of its latest.
+
         Raises:
             ChildError: `not_found`.
         """
-        child = self._children.pop(ref, None)
+        attempt = self._failing.pop(ref, ref)
+        if attempt is None:
+            return  # between two attempts: the next one will not come
+        child = self._children.pop(attempt, None)
         if child is None:
             raise ChildError(ref.name, "not_found")
-        await self._stop_all({ref: child})
+        self._known_no_more(child)
+        await self._stop_all({attempt: child})
 
     def children(self) -> list[Ref[Any]]:
         """The children that run, in the order of their starts."""
@@ -131,7 +141,7 @@ class DynamicSupervisor(Actor):
         return ChildCounts(len(self), active, supervisors, active - supervisors)
 
     def __len__(self) -> int:
-        return len(self._children) + self._restarting
+        return len(self._children) + sum(attempt is None for attempt in self._failing.values())
 
     # Callbacks.
 
@@ -147,8 +157,8 @@ class DynamicSupervisor(Actor):
             if child is not None and message.ref is not None:
                 self._ended(local(message.ref), child, message.reason)
         elif isinstance(message, _TryAgain):
-            self._restarting -= 1
-            self._restart(message.spec, message.restarts, message.reason)
+            if message.known in self._failing:
+                self._restart(message)
         else:
             report_stray(self.ctx.ref.name, message)
 
@@ -178,22 +188,37 @@ class DynamicSupervisor(Actor):
         if not reason.clean:
             report_child(self.ctx.ref.name, child.id, reason, "ended")
         never_started = process.starters is not None
-        if spec is None or (never_started and (child.handshake or reason == IGNORED)):
+        given_up = spec is None or (never_started and (child.handshake or reason == IGNORED))
+        if spec is None or given_up or not spec.restart.wanted(reason):
+            self._known_no_more(child)
             return
-        if spec.restart.wanted(reason):
-            self._restart(spec, child.restarts + 1, reason)
+        known = child.known if never_started and child.known is not None else process
+        self._restart(_TryAgain(spec, child.restarts + 1, reason, known))
 
-    def _restart(self, spec: ChildSpec, restarts: int, reason: ExitReason) -> None:
-        me = self._process()
+    def _restart(self, again: _TryAgain) -> None:
+        me, known = self._process(), again.known
         if not self._window.allow(self.ctx.now()):
-            report_child(me.name, spec.id, reason, "ended too often")
+            report_child(me.name, again.spec.id, again.reason, "ended too often")
             self.ctx.stop(SHUTDOWN)
             return
         try:
-            self._start(me, spec, restarts, reason)
+            ref = self._start(me, again.spec, again.restarts, again.reason)
         except Exception as error:  # noqa: BLE001 - a failed attempt is an attempt, and counts
-            self._restarting += 1
-            self.ctx.ref.info(_TryAgain(spec, restarts + 1, ExitReason.of(error)))
+            self._failing[known] = None
+            self.ctx.ref.info(_TryAgain(again.spec, again.restarts + 1, ExitReason.of(error), known))
+            return
+        self._failing[known] = ref
+        child = self._children[ref]
+        child.known = known
+        starters = local(ref).starters
+        assert starters is not None
+        starters.append(lambda failure: self._known_no_more(child) if failure is None else None)
+
+    def _known_no_more(self, child: _Child) -> None:
+        """It has started, or will not: its earlier life means nothing now."""
+        if child.known is not None:
+            self._failing.pop(child.known, None)
+            child.known = None
 
     async def _stop_all(self, children: dict[Ref[Any], _Child]) -> None:
         await stop_children(self._process(), {local(ref): child.patience for ref, child in children.items()})
