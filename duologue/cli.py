@@ -183,7 +183,9 @@ def local_model(
         int, typer.Option(help="Tokens of one conversation, question and answer together.")
     ] = 4096,
     parallel: Annotated[int, typer.Option(help="Answers at the same time.")] = 1,
-    threads: Annotated[int | None, typer.Option(help="Of the processor; else one for each core.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of the processor; else one less than there are cores.")
+    ] = None,
 ) -> None:
     """Serve a model of your own over HTTP until Ctrl-C. Needs: pip install 'duologue[local]'."""
     from duologue.local_model import LocalModelOptions, run_local_model  # noqa: PLC0415
