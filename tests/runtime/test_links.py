@@ -1,5 +1,6 @@
 """Exit signals, links, monitors and trapping."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -259,3 +260,14 @@ async def test_kill_can_not_be_trapped(system: ActorSystem, kind: type[Probe]):
     ref = await system.start(kind())
     ref.kill()
     assert await ref.wait() == KILLED
+
+
+async def test_of_two_signals_in_one_turn_the_first_counts_also_when_the_second_says_killed(
+    system: ActorSystem,
+):
+    ref = await system.start(Probe())
+    ref.cast(lambda me: asyncio.Event().wait())  # so that its end takes a turn
+    await turns()
+    ref.exit(ExitReason("first"))
+    ref.exit(KILLED)  # an ordinary signal: only `kill` is more
+    assert await ref.wait() == ExitReason("first")
