@@ -1,7 +1,8 @@
 """How a supervisor ends its children: asked first, killed when their time is over, never waited for in vain."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from duologue.runtime.children import INFINITY, Shutdown
@@ -12,6 +13,7 @@ from duologue.runtime.reports import report_child
 __all__ = ["stop_children"]
 
 _EXPECTED: Final = frozenset({"shutdown", "normal"})
+_AT_ONCE: Final = 256  # children that are asked in one turn of the loop
 
 
 async def stop_children(parent: Process, children: Mapping[Process, float | Shutdown]) -> None:
@@ -25,45 +27,56 @@ async def stop_children(parent: Process, children: Mapping[Process, float | Shut
         parent: Whose children they are.
         children: Each with the seconds that it has, or `BRUTAL_KILL`.
     """
-    alive = {child: patience for child, patience in children.items() if child.alive}
-    if not alive:
-        return
-    all_gone: asyncio.Future[None] = parent.system.loop.create_future()
-    timers = _ask(parent, alive)
-
-    def watch(child: Process) -> Callable[[ExitReason], None]:
-        def gone(reason: ExitReason) -> None:
-            patience = alive.pop(child)
-            if reason.kind not in _EXPECTED and patience is not Shutdown.BRUTAL_KILL:
-                report_child(parent.name, child.name, reason, "ended during shutdown")
-            if not alive and not all_gone.done():
-                all_gone.set_result(None)
-
-        return gone
-
-    for child in alive:
-        child.on_end(watch(child))
+    stopping = _Stopping(parent, children)
     try:
-        await all_gone
+        for number, (child, patience) in enumerate(children.items(), 1):
+            stopping.ask(child, patience)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # many thousands of children must not hold the loop
+        await stopping.all_gone()
     finally:
-        for timer in timers:
-            timer.cancel()
+        stopping.close()
 
 
-def _ask(parent: Process, alive: dict[Process, float | Shutdown]) -> list[asyncio.TimerHandle]:
-    """Send each child its signal; returns the timers that will kill those that take too long."""
+class _Stopping:
+    """The children that have not ended yet, and the timers that will kill those that take too long."""
 
-    def kill_late(patience: float) -> None:
-        for child, its_patience in alive.items():
-            if its_patience == patience:
-                child.kill()
+    def __init__(self, parent: Process, children: Mapping[Process, float | Shutdown]) -> None:
+        self._parent = parent
+        self._left = dict(children)
+        self._timers: dict[float, asyncio.TimerHandle] = {}  # one for all children of the same patience
+        self._done: asyncio.Future[None] = parent.system.loop.create_future()
 
-    for child, patience in alive.items():
+    def ask(self, child: Process, patience: float | Shutdown) -> None:
+        """Have a child end."""
+        if child.exit_reason is not None:
+            self._gone(child, child.exit_reason)
+            return
+        child.on_end(partial(self._gone, child))
         if isinstance(patience, Shutdown):
             child.kill()
-        else:
-            child.signal(SHUTDOWN, parent, from_parent=True)
-    finite = {
-        patience for patience in alive.values() if not isinstance(patience, Shutdown) and patience != INFINITY
-    }
-    return [parent.system.loop.call_later(patience, kill_late, patience) for patience in finite]
+            return
+        child.signal(SHUTDOWN, self._parent, from_parent=True)
+        if patience != INFINITY and patience not in self._timers:
+            self._timers[patience] = self._parent.system.loop.call_later(patience, self._kill_late, patience)
+
+    async def all_gone(self) -> None:
+        """Wait until none is left."""
+        if self._left:
+            await self._done
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+
+    def _gone(self, child: Process, reason: ExitReason) -> None:
+        patience = self._left.pop(child)
+        if reason.kind not in _EXPECTED and patience is not Shutdown.BRUTAL_KILL:
+            report_child(self._parent.name, child.name, reason, "ended during shutdown")
+        if not self._left and not self._done.done():
+            self._done.set_result(None)
+
+    def _kill_late(self, patience: float) -> None:
+        for child, its_patience in self._left.items():
+            if its_patience == patience:
+                child.kill()
