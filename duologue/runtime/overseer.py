@@ -98,7 +98,7 @@ class _IdleWait:
 
     def _passed(self) -> None:
         overseer = self._overseer
-        if overseer is not None and overseer.process.resting:
+        if overseer is not None:  # a message that came in this very turn is before it, and takes it back
             overseer.process.post_info(self._message, self)
 
 

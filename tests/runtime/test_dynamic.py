@@ -322,3 +322,22 @@ async def test_ten_thousand_children_start_and_stop(system: ActorSystem):
     assert len(sup) == 10_000
     await ref.stop()
     assert not any(child.alive for child in children)
+
+
+async def test_the_end_of_many_children_holds_nobody_up_and_leaves_no_timer(system: ActorSystem):
+    sup = DynamicSupervisor()
+    ref = await system.start(sup)
+    bystander = await system.start(Probe())
+    for number in range(2000):
+        sup.start_child_nowait(worker(str(number), restart=Restart.TEMPORARY))
+    await turns()
+    before = system.statistics().actors
+    ending = asyncio.ensure_future(ref.stop())
+    served = []
+    while not ending.done():
+        await bystander.call(Echo())
+        served.append(system.statistics().actors)
+    assert len({count for count in served if 2 < count < before}) >= 3  # it was served while they went
+    loop: Any = asyncio.get_running_loop()
+    left = [handle for handle in loop._scheduled if not handle.cancelled()]
+    assert [handle for handle in left if handle._callback.__name__ == "_kill_late"] == []

@@ -47,6 +47,12 @@ class Loose(Probe):  # without slots of its own: it has a dictionary
         self.anything = 1
 
 
+def _invent(state: dict[str, Any]) -> dict[str, Any]:
+    state["unknown"] = 1  # in what it was given, too
+    state["_balance"] = 0
+    return state
+
+
 def _leave(state: object) -> Any:
     raise SystemExit
 
@@ -75,6 +81,7 @@ async def test_the_state_can_be_replaced(system: ActorSystem):
     [
         (lambda state: 1 / 0, ZeroDivisionError),
         (lambda state: {"_balance": 1, "unknown": 2}, AttributeError),
+        (_invent, AttributeError),
         (lambda state: 7, TypeError),
         (_leave, RuntimeError),
     ],

@@ -112,7 +112,9 @@ async def test_a_label_or_a_call_that_is_there_is_refused(system: ActorSystem):
         pipeline.send("a", ref, Echo())
     await pipeline.wait()
     pipeline.send("a", ref, Echo())
+    await turns()
     pipeline.abandon()
+    assert pipeline.labels() == []
 
 
 async def test_a_wait_that_is_cancelled_takes_nothing(system: ActorSystem):

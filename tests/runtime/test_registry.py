@@ -109,6 +109,9 @@ async def test_a_name_may_have_a_value_that_goes_with_it(system: ActorSystem):
     assert registry.value("x") == 2
     registry.set_value("x", 3)
     assert registry.value("x") == 3
+    registry.unregister("x")
+    assert registry.value("x") is None
+    registry.register("x", ref, value=5)
     await ref.stop()
     assert registry.value("x") is None
     with pytest.raises(NoProc):

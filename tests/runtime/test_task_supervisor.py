@@ -91,8 +91,10 @@ async def test_a_failure_is_reported_by_type_and_place(
 async def test_a_linked_actor_gets_an_exit_signal_when_the_task_fails_and_not_when_it_ends(
     system: ActorSystem, tasks: TaskSupervisor
 ):
-    trapper, mortal = await system.start(Trapper()), await system.start(Probe())
+    trapper: Any = await system.start(Trapper())
+    mortal = await system.start(Probe())
     await tasks.run(_value(1), link_to=trapper).wait()
+    assert not trapper.ties.on_end
     tasks.run(_fail(ValueError()), link_to=trapper)
     tasks.run(_fail(ValueError()), link_to=mortal)
     assert (await mortal.wait()).detail == "ValueError"

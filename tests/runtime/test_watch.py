@@ -101,10 +101,14 @@ async def test_steps_are_as_they_would_be_without_the_watch(watched: ActorSystem
     future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def handler(me: Probe, reply_to: ReplyTo[Any]) -> str:
-        try:
-            await asyncio.sleep(60.0)
-        except asyncio.CancelledError:
-            log.append("cancelled")
+        for wait in (
+            asyncio.sleep(60.0),
+            _turn_without_end(),
+        ):  # one that is cancelled itself, one that is not
+            try:
+                await wait
+            except asyncio.CancelledError:
+                log.append("cancelled")
         log.append(await future)
         try:
             async with asyncio.timeout(1.0):
@@ -118,6 +122,13 @@ async def test_steps_are_as_they_would_be_without_the_watch(watched: ActorSystem
     await turns()
     ref.step.cancel()
     await turns()
+    ref.step.cancel()
+    await turns()
     future.set_result("sent in")
     assert await answer == "end"
-    assert log == ["cancelled", "sent in", "timeout"]
+    assert log == ["cancelled", "cancelled", "sent in", "timeout"]
+
+
+async def _turn_without_end() -> None:
+    while True:
+        await asyncio.sleep(0)

@@ -28,6 +28,7 @@ from duologue.runtime import (
     NoProc,
     PartitionSupervisor,
     Ref,
+    Refuse,
     Registered,
     Registry,
     ReplyTo,
@@ -136,6 +137,8 @@ def _start_by(script: list[str]) -> Callable[[], Actor]:
                 return None  # type: ignore[return-value]
             case "ignore":
                 return Probe(on_init=_ignore)
+            case "refuse":
+                return Probe(on_init=lambda me: Refuse(ValueError("no")))
             case "init fails":
                 return Probe(on_init=boom)
         return Probe()
@@ -234,16 +237,20 @@ async def test_elixir_dynamic_supervisor_terminates_children_with_expired_intege
     elapsed.check(1.0, 1.1)
 
 
+@pytest.mark.parametrize("by_latest", [False, True])
 @pytest.mark.parametrize("failure", ["init fails", "raise"])
-async def test_elixir_dynamic_supervisor_terminates_restarting_child(system: ActorSystem, failure: str):
-    """It is known by the ref of its last life that had started."""
+async def test_elixir_dynamic_supervisor_terminates_restarting_child(
+    system: ActorSystem, failure: str, by_latest: bool
+):
+    """It is known by the ref of its last life that had started, and by that of its latest attempt."""
     sup = DynamicSupervisor(max_children=1, intensity=10**9)
     ref = await system.start(sup)
     child = await sup.start_child(ChildSpec("a", _start_by(["ok", failure])))
     child.cast(stop_with(ABNORMAL))
     await turns(50)
-    await sup.terminate_child(child)
-    assert len(sup) == 0
+    latest = sup.children()
+    await sup.terminate_child(latest[0] if latest and by_latest else child)
+    assert len(sup) == len(sup._failing) == 0
     with pytest.raises(ChildError, match="not_found"):
         await sup.terminate_child(child)
     await turns(50)
@@ -257,6 +264,7 @@ async def test_elixir_dynamic_supervisor_terminates_restarting_child(system: Act
     [
         pytest.param(_start_by(["raise"]), ValueError, id="raise"),
         pytest.param(_start_by(["init fails"]), StartFailed, id="init fails"),
+        pytest.param(_start_by(["refuse"]), StartFailed, id="refuse"),
         pytest.param(_start_by(["ignore"]), StartIgnored, id="ignore"),
         pytest.param(_start_by(["not an actor"]), BadChildSpec, id="bad return"),
     ],
